@@ -1,0 +1,88 @@
+"""Grid and Volume: numbers with the place where they lie (voxel -> RAS+ mm)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+Array = np.ndarray
+if TYPE_CHECKING:
+    from torch import Tensor
+else:  # torch is imported where it is used: the help text does not need it
+    Tensor = Any
+
+_SAME_PLACE_MM = 1e-3
+"""Two grids are one when no corner differs by more (mm): NIfTI stores the affine in float32."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular grid of voxels in space.
+
+    Parameters
+    ----------
+    shape
+        Number of voxels along each voxel axis.
+    affine
+        4 x 4, voxel index -> RAS+ position; mm. Any orientation, oblique and anisotropic too.
+    """
+
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, shape: Any, affine: Any) -> Grid:
+        """Grid of the first three axes of `shape` with a 4 x 4 `affine` (anything numpy can read)."""
+        matrix = np.asarray(affine, dtype=float)
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-9:
+            raise ValueError("the affine is not an invertible 4 x 4 matrix")
+        x, y, z = (int(n) for n in tuple(shape)[:3])
+        return cls((x, y, z), tuple(tuple(float(v) for v in row) for row in matrix))
+
+    @cached_property
+    def matrix(self) -> Array:
+        """The affine as a 4 x 4 float64 array; mm."""
+        return np.array(self.affine)
+
+    @cached_property
+    def voxel_size(self) -> tuple[float, float, float]:
+        """Edge lengths of a voxel along the voxel axes; mm."""
+        x, y, z = np.linalg.norm(self.matrix[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @cached_property
+    def b0_direction(self) -> tuple[float, float, float]:
+        """Unit vector of the main field (world +z, along the bore) in voxel axes.
+
+        The third row of the rotation part of the affine. The sign does not matter to the dipole kernel.
+        """
+        row = self.matrix[2, :3] / np.array(self.voxel_size)
+        x, y, z = row / np.linalg.norm(row)
+        return float(x), float(y), float(z)
+
+    @property
+    def voxel_volume(self) -> float:
+        """mm³."""
+        return float(abs(np.linalg.det(self.matrix[:3, :3])))
+
+    def same_as(self, other: Grid) -> bool:
+        """Whether both have one shape and no corner of the field of view differs by more than 1 µm."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array(np.meshgrid(*[(0, n) for n in self.shape], [1], indexing="ij")).reshape(4, -1)
+        return bool(np.abs((self.matrix - other.matrix) @ corners).max() <= _SAME_PLACE_MM)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Numbers on a grid: the first three axes of `data` are space; an echo or time axis may follow."""
+
+    data: Array
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if tuple(self.data.shape[:3]) != self.grid.shape:
+            raise ValueError(f"data of shape {self.data.shape} do not lie on a grid of shape {self.grid.shape}")
