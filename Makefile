@@ -1,0 +1,36 @@
+# make demo: install, simulate two participants, run the app on them.   make test: all checks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.PHONY: demo test lint docs clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO)
+	$(BIN)/neuraxis simulate $(DEMO)/bids --participants 2
+	$(BIN)/neuraxis $(DEMO)/bids $(DEMO)/out participant group
+	@echo
+	@echo "The report of the group:  $(CURDIR)/$(DEMO)/out/group.html"
+	@echo "A participant's report:   $(CURDIR)/$(DEMO)/out/sub-01.html"
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -n 2
+
+# What is derived and kept in the repository: the descriptor and the tables of the README.
+docs: $(VENV)/.installed
+	$(BIN)/neuraxis --bids-exec-spec > boutiques.json
+	$(BIN)/python -m neuraxis.readme README.md
+
+clean:
+	rm -rf $(VENV) $(DEMO) *.egg-info

@@ -1,0 +1,257 @@
+"""Derivatives: names, sidecars, saving and loading. The derivative is the cache.
+
+The key of an artifact stands in its JSON sidecar. Files are written under a temporary name in the same folder, synced
+and renamed, the sidecar last: a killed run leaves no half file, and no key without its data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lazy_loader as lazy
+import numpy as np
+
+from neuraxis import __version__
+from neuraxis.artifacts import ARTIFACTS, Artifact
+from neuraxis.engine import PlannedStep
+from neuraxis.errors import DataError, OutputError
+from neuraxis.units import hz_per_ppm
+from neuraxis.volume import Grid, Volume
+
+nibabel = lazy.load("nibabel")
+
+ORDER = ("sub ses sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi space split "
+         "recording chunk atlas seg scale res den label desc").split()
+"""The order of entities in a BIDS name (BIDS 1.11.1, appendix "Entities")."""
+
+_TEMPORARY = ".writing-"
+
+
+def name_of(entities: Mapping[str, str], suffix: str, extension: str) -> str:
+    """A BIDS file name, its entities in the order of the specification."""
+    known = sorted(entities, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    return "_".join([f"{name}-{entities[name]}" for name in known] + [suffix]) + extension
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Writes `path` so that it is there whole or not at all, also after a power cut."""
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise OutputError(f"{path} cannot be written: {error.strerror}.", "Check rights and free space.") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file, written atomically."""
+    write_atomically(path, json.dumps(content, indent=2, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of our own writing; empty when it is not there or not whole."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def image_bytes(volume: Volume, *, compressed: bool = True) -> bytes:
+    """`volume` as a NIfTI file; masks in uint8, all else in float32. The same volume gives the same bytes."""
+    from isal import igzip
+
+    data = np.asarray(volume.data, np.uint8 if volume.data.dtype == bool else np.float32)
+    image = nibabel.Nifti1Image(data, volume.grid.matrix)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(volume.grid.matrix, code=1)
+    image.set_qform(volume.grid.matrix, code=1, strip_shears=True)
+    if not compressed:
+        return bytes(image.to_bytes())
+    packed = io.BytesIO()
+    with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=packed, mtime=0) as file:
+        file.write(image.to_bytes())
+    return packed.getvalue()
+
+
+def read_image(path: Path, artifact: Artifact, field_strength: float | None = None) -> Volume:
+    """The artifact in a NIfTI file, in the artifact's own unit; the sidecar's `Units`, if any, decide."""
+    try:
+        image = nibabel.load(path)
+        data = np.asarray(image.dataobj, dtype=np.float32)
+    except Exception as error:  # nibabel, zlib and the file system each have their own
+        raise DataError(f"{path} cannot be read: {error}.", "Is it a whole NIfTI file?") from error
+    if artifact.kind == "mask":
+        return Volume(data > 0.5, Grid.of(data.shape, image.affine))
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    declared = read_json(path.with_name(stem + ".json")).get("Units") or (artifact.file.unit if artifact.file else "")
+    if not np.isfinite(data).all():
+        raise DataError(f"{path} holds values that are not finite.", "Mend the file: NaN and Inf are never replaced.")
+    return Volume(_change_unit(data, declared, artifact.unit, field_strength, path), Grid.of(data.shape, image.affine))
+
+
+def _change_unit(data: Any, have: str, want: str, field_strength: float | None, path: Any) -> Any:
+    if have in ("", want, "arbitrary"):
+        return data
+    if field_strength is None or {have, want} != {"Hz", "ppm"}:
+        raise DataError(f"{path} is in {have}, and {want} is needed.", "Convert it, and say so in Units of its sidecar.")
+    factor = hz_per_ppm(field_strength)
+    return (data * np.float32(factor) if want == "Hz" else data / np.float32(factor)).astype(np.float32)
+
+
+@dataclass
+class UnitStore:
+    """Where the artifacts of one unit are kept: results in the output folder, all else in the work folder."""
+
+    out: Path
+    work: Path
+    entities: dict[str, str]
+    label: str
+    field_strength: float | None
+    echo_times: tuple[float, ...]
+    echoes: tuple[str, ...]
+    suffix: str
+    sources: tuple[str, ...]
+    asked: frozenset[str] = frozenset()
+    force: bool = False
+    fresh: set[str] = field(default_factory=set)
+
+    def paths(self, name: str) -> list[Path]:
+        """The files of an artifact: its derivatives, or nothing when it stays in the work folder."""
+        artifact = ARTIFACTS[name]
+        if artifact.file is None or not (artifact.keep == "always" or name in self.asked):
+            return []
+        entities = {**self.entities, **dict(artifact.file.entities)}
+        if self.label:
+            entities["desc"] = entities.get("desc", "") + self.label
+        folder = self.out / f"sub-{entities['sub']}"
+        if "ses" in entities:
+            folder /= f"ses-{entities['ses']}"
+        echoes = [{"echo": label} for label in self.echoes] if artifact.file.per_echo and self.echoes else [{}]
+        suffix = artifact.file.suffix or self.suffix
+        return [folder / artifact.file.folder / name_of({**entities, **one}, suffix, ".nii.gz") for one in echoes]
+
+    def _sidecar(self, path: Path) -> Path:
+        return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+
+    def has(self, name: str, key: str) -> bool:
+        """Whether the artifact is there under this key."""
+        if self.force and name not in self.fresh:
+            return False
+        paths = self.paths(name)
+        if not paths:
+            file = self.work / f"{name}.npz"
+            return file.exists() and read_json(self.work / f"{name}.json").get("Key") == key
+        return all(p.exists() and read_json(self._sidecar(p)).get("Neuraxis", {}).get("Key") == key for p in paths)
+
+    def load(self, name: str) -> Any:
+        """The artifact, in the app's unit."""
+        paths = self.paths(name)
+        if not paths:
+            with np.load(self.work / f"{name}.npz", allow_pickle=False) as held:
+                return Volume(held["data"], Grid.of(held["data"].shape, held["affine"]))
+        parts = [read_image(path, ARTIFACTS[name], self.field_strength) for path in paths]
+        if not ARTIFACTS[name].file.per_echo:  # type: ignore[union-attr]
+            return parts[0]
+        return Volume(np.moveaxis(np.stack([p.data for p in parts]), 0, -1), parts[0].grid)
+
+    def save(self, name: str, value: Any, key: str, by: PlannedStep) -> Any:
+        """Keeps the artifact, and gives it back as `load` would."""
+        self.fresh.add(name)
+        paths = self.paths(name)
+        if not paths:
+            self._save_work(name, value, key)
+            return value
+        artifact, file = ARTIFACTS[name], ARTIFACTS[name].file
+        assert file is not None
+        stored = value.data if value.data.dtype == bool else _change_unit(
+            np.asarray(value.data, np.float32), artifact.unit, file.unit, self.field_strength, paths[0])
+        parts = np.moveaxis(stored, -1, 0) if file.per_echo else [stored]
+        for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
+            sidecar = self._sidecar(path)
+            with contextlib.suppress(FileNotFoundError):
+                sidecar.unlink()
+            content = image_bytes(Volume(part, value.grid))
+            text = self.metadata(artifact, key, by, number if file.per_echo else None)
+            for twin in (path, *self._twins(path, file.twins)):
+                write_atomically(twin, content)
+                write_json(self._sidecar(twin), text)
+        back = stored if stored.dtype == bool else _change_unit(stored, file.unit, artifact.unit, self.field_strength, "")
+        return Volume(back, value.grid)
+
+    def _twins(self, path: Path, others: Iterable[str]) -> list[Path]:
+        first = dict(ARTIFACTS["combined_magnitude"].file.entities)["desc"]  # type: ignore[union-attr]
+        return [path.with_name(path.name.replace(f"_desc-{first}", f"_desc-{other}")) for other in others]
+
+    def _save_work(self, name: str, value: Any, key: str) -> None:
+        self.work.mkdir(parents=True, exist_ok=True)
+        sidecar = self.work / f"{name}.json"
+        with contextlib.suppress(FileNotFoundError):
+            sidecar.unlink()
+        temporary = self.work / f"{_TEMPORARY}{os.getpid()}-{name}.npz"
+        np.savez(temporary, data=value.data, affine=value.grid.matrix)
+        os.replace(temporary, self.work / f"{name}.npz")
+        write_json(sidecar, {"Key": key})
+
+    def metadata(self, artifact: Artifact, key: str, by: PlannedStep, echo: int | None) -> dict[str, Any]:
+        """The JSON sidecar of a derivative."""
+        file = artifact.file
+        assert file is not None
+        text: dict[str, Any] = {"Description": f"{artifact.title}: {artifact.meaning}."}
+        if file.unit:
+            text["Units"] = file.unit
+        text.update(dict(file.metadata))
+        if self.field_strength is not None:
+            text["MagneticFieldStrength"] = self.field_strength
+        if echo is not None:
+            text["EchoTime"] = self.echo_times[echo]
+        text |= {
+            "Sources": [f"bids:raw:{source}" for source in self.sources],
+            "EstimationAlgorithm": by.method.summary,
+            "EstimationReference": ", ".join(f"https://doi.org/{doi}" for doi in by.method.dois),
+            "GeneratedBy": [{"Name": "Neuraxis", "Version": __version__}],
+            "Neuraxis": {"Method": by.method.path, "Knobs": by.knobs, "Key": key},
+        }
+        return text
+
+    def clear(self, *, keep_work: bool = False) -> None:
+        """Removes temporary files that a killed run left, and the work folder of the unit unless it is kept."""
+        stem = name_of(self.entities, "", "")
+        base = self.out / f"sub-{self.entities['sub']}"
+        for stale in base.rglob(f"{_TEMPORARY}*{stem}*"):
+            stale.unlink(missing_ok=True)
+        if not keep_work and self.work.is_dir():
+            for file in self.work.iterdir():
+                file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.work.rmdir()
+
+    def find_given(self, folders: Iterable[Path]) -> dict[str, Path]:
+        """Artifacts found in other derivative folders: the same source entities, and the artifact's own name."""
+        found: dict[str, Path] = {}
+        for folder in folders:
+            for name, artifact in ARTIFACTS.items():
+                if artifact.file is None or artifact.file.per_echo or name in found:
+                    continue
+                for path in dataclasses.replace(self, out=folder, asked=frozenset({name})).paths(name):
+                    plain = path.with_name(path.name.removesuffix(".gz"))
+                    match = next((p for p in (path, plain) if p.exists()), None)
+                    if match:
+                        found[name] = match
+        return found

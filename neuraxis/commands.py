@@ -1,0 +1,191 @@
+"""The small commands beside the app: simulate, tool, methods, outputs. All derived from signatures and the glossary."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuraxis.artifacts import ARTIFACTS
+from neuraxis.engine import PlannedStep, Step, call
+from neuraxis.errors import MissingInput, UsageError
+from neuraxis.options import Parser, families
+from neuraxis.pipelines import PIPELINES
+from neuraxis.signature import Knob, Method, entries, sections
+from neuraxis.volume import Volume
+
+
+def steps() -> dict[str, Step]:
+    """Dotted path of every method -> the step that it makes."""
+    return {method.path: step for pipeline in PIPELINES for step in pipeline.steps for method in step.by.methods}
+
+
+def methods(argv: Sequence[str]) -> None:
+    """`neuraxis methods [NAME]`: every method with its knobs; with --markdown, the README's table."""
+    parser = Parser(prog="neuraxis methods", description="Lists the methods of every family, with their knobs and papers.")
+    parser.add_argument("name", nargs="?", help="show only the families and methods whose name holds this")
+    parser.add_argument("--markdown", action="store_true", help="a table for the README")
+    given = parser.parse_args(argv)
+    if given.markdown:
+        print(methods_table())
+        return
+    for family in families().values():
+        for method in family.methods:
+            if given.name and given.name not in f"{family.name}.{method.name}":
+                continue
+            default = " (default)" if method is family.methods[0] and len(family.methods) > 1 else ""
+            print(f"{family.name}.{method.name}{default}\n    {method.summary}")
+            for knob in method.knobs:
+                print(f"      {knob.name}={_plain(knob.default)}\n          {knob.help}")
+            print("".join(f"      doi:{doi}\n" for doi in method.dois))
+
+
+def methods_table() -> str:
+    """Every family and method as a Markdown table."""
+    lines = ["| family | method | what it does | knobs and defaults | papers |", "|---|---|---|---|---|"]
+    for family in families().values():
+        for method in family.methods:
+            knobs = ", ".join(f"`{knob.name}={_plain(knob.default)}`" for knob in method.knobs)
+            papers = ", ".join(f"[{doi}](https://doi.org/{doi})" for doi in method.dois)
+            name = f"**{method.name}**" if method is family.methods[0] else method.name
+            lines.append(f"| {family.name} | {name} | {method.summary} | {knobs} | {papers} |")
+    return "\n".join(lines)
+
+
+def outputs(argv: Sequence[str]) -> None:
+    """`neuraxis outputs`: every output with its unit and file name."""
+    parser = Parser(prog="neuraxis outputs", description="Lists the files that a run writes.")
+    parser.add_argument("--markdown", action="store_true", help="a table for the README")
+    given = parser.parse_args(argv)
+    if given.markdown:
+        print(outputs_table())
+        return
+    for artifact in ARTIFACTS.values():
+        if artifact.file:
+            asked = "" if artifact.keep == "always" else f" (with --outputs {artifact.name})"
+            print(f"{artifact.name:<20} {_file_name(artifact.name)}\n{'':<20} {artifact.title}: {artifact.meaning}; {artifact.file.unit or '1'}{asked}")
+
+
+def outputs_table() -> str:
+    """Every output as a Markdown table."""
+    lines = ["| name | file | what | unit in the file | written |", "|---|---|---|---|---|"]
+    for artifact in ARTIFACTS.values():
+        if artifact.file:
+            written = "always" if artifact.keep == "always" else f"`--outputs {artifact.name}`"
+            lines.append(f"| {artifact.name} | `{_file_name(artifact.name)}` | {artifact.title}: {artifact.meaning} | {artifact.file.unit} | {written} |")
+    return "\n".join(lines)
+
+
+def _file_name(name: str) -> str:
+    file = ARTIFACTS[name].file
+    assert file is not None
+    echo = "_echo-1" if file.per_echo else ""
+    entities = "".join(f"_{key}-{value}" for key, value in file.entities)
+    return f"sub-01/{file.folder}/sub-01{echo}{entities}_{file.suffix or 'MEGRE'}.nii.gz"
+
+
+def _plain(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def tool(argv: Sequence[str]) -> None:
+    """`neuraxis tool FAMILY_PATH.METHOD ...`: one method on NIfTI files."""
+    known = steps()
+    if not argv or argv[0] not in known:
+        names = "\n  ".join(known)
+        if argv and argv[0] not in ("-h", "--help"):
+            raise UsageError(f"There is no method {argv[0]!r}.", f"Methods:\n  {names}")
+        print(f"usage: neuraxis tool METHOD [options] -o OUTPUT ...\n\nmethods:\n  {names}\n\n`neuraxis tool METHOD --help` says what each needs.")
+        return
+    step = known[argv[0]]
+    method = next(m for m in step.by.methods if m.path == argv[0])
+    given = tool_parser(method, step).parse_args(argv[1:])
+    values = {need.name: _tool_input(need.name, getattr(given, need.name)) for need in method.needs
+              if need.kind != "Grid" and getattr(given, need.name) is not None}
+    knobs = {knob.name: getattr(given, knob.name) for knob in method.knobs if getattr(given, knob.name) is not None}
+    try:
+        settings = method.set(knobs)
+    except ValueError as error:
+        raise UsageError(f"{error}.") from error
+    if len(given.output) != len(step.makes):
+        raise UsageError(f"{method.path} makes {', '.join(step.makes)}: name {len(step.makes)} file(s) behind -o.")
+    from neuraxis.app import choose_device
+
+    one = PlannedStep(step, method, settings, "run")
+    made, warned = call(one, values, choose_device(given.device))
+    for text in warned:
+        print(f"warning: {text}")
+    from neuraxis.bids.derivatives import image_bytes, write_atomically, write_json
+
+    for name, path in zip(step.makes, given.output, strict=True):
+        if not isinstance(made[name], Volume):
+            print(f"{name}: {made[name]}")
+            continue
+        write_atomically(path, image_bytes(made[name], compressed=path.name.endswith(".gz")))
+        write_json(path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json"),
+                   {"Units": ARTIFACTS[name].unit, "Description": ARTIFACTS[name].title, "Neuraxis": {"Method": method.path, "Knobs": settings}})
+
+
+def tool_parser(method: Method, step: Step) -> Parser:
+    """The command line of one method, from its signature."""
+    parser = Parser(prog=f"neuraxis tool {method.path}", description=method.text)
+    parser.formatter_class = __import__("argparse").RawDescriptionHelpFormatter
+    for need in method.needs:
+        if need.kind == "Grid":
+            continue
+        artifact = ARTIFACTS[need.name]
+        files = artifact.kind in ("map", "mask")
+        how: dict[str, Any] = {"type": Path if files else float, "nargs": "+", "metavar": "FILE" if files else "NUMBER"}
+        parser.add_argument(f"--{need.name.replace('_', '-')}", required=not need.optional, help=f"{need.help} [{artifact.unit}]".replace("%", "%%"), **how)
+    for knob in method.knobs:
+        how = {"nargs": "+"} if typing.get_origin(knob.type) is tuple else {}
+        parser.add_argument(f"--{knob.name.replace('_', '-')}", help=f"{knob.help} Default: {_plain(knob.default)}".replace("%", "%%"), **how)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("-o", "--output", nargs="+", type=Path, required=True, metavar="FILE", help=f"where {', '.join(step.makes)} go")
+    return parser
+
+
+def _tool_input(name: str, given: list[Any]) -> Any:
+    from neuraxis.bids.derivatives import read_image
+
+    artifact = ARTIFACTS[name]
+    if artifact.kind == "number":
+        return float(given[0])
+    if artifact.kind == "numbers":
+        return np.array(given, dtype=float)
+    for path in given:
+        if not path.is_file():
+            raise MissingInput(f"There is no file {path}.")
+    parts = [read_image(path, artifact) for path in given]
+    if len(parts) == 1:
+        many = "E)" in artifact.shape and parts[0].data.ndim == 3
+        return Volume(parts[0].data[..., None], parts[0].grid) if many else parts[0]
+    return Volume(np.moveaxis(np.stack([part.data for part in parts]), 0, -1), parts[0].grid)
+
+
+def simulate(argv: Sequence[str]) -> None:
+    """`neuraxis simulate DIR`: a head phantom as a BIDS data set."""
+    from neuraxis.simulate import Phantom
+    from neuraxis.simulate import simulate as write
+
+    helps = entries(sections(Phantom.__doc__).get("Parameters", ""))
+    hints = typing.get_type_hints(Phantom)
+    knobs = [Knob(one.name, one.default, hints[one.name], helps.get(one.name, "")) for one in dataclasses.fields(Phantom)]
+    parser = Parser(prog="neuraxis simulate", description="Writes a head phantom with known susceptibility as a valid BIDS data set, the truth as derivatives.")
+    parser.add_argument("bids_dir", type=Path, help="folder to write")
+    for knob in knobs:
+        how: dict[str, Any] = {"nargs": "+"} if typing.get_origin(knob.type) is tuple else {}
+        parser.add_argument(f"--{knob.name.replace('_', '-')}", dest=knob.name, help=f"{knob.help} Default: {_plain(knob.default)}".replace("%", "%%"), **how)
+    given = parser.parse_args(argv)
+    try:
+        values = {knob.name: knob.read(getattr(given, knob.name)) for knob in knobs if getattr(given, knob.name) is not None}
+        write(given.bids_dir, Phantom(**values))
+    except ValueError as error:
+        raise UsageError(f"{error}.") from error
+    print(f"{given.bids_dir} written")
+
+

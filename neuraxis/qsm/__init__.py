@@ -1,0 +1,1 @@
+"""Quantitative susceptibility mapping: from the phase of gradient echoes to magnetic susceptibility."""

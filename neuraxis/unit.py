@@ -1,0 +1,246 @@
+"""One unit of work: its inputs, its plan, its run and its record. What a worker process does."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuraxis import __version__
+from neuraxis.artifacts import ARTIFACTS
+from neuraxis.bids import images, sidecar
+from neuraxis.bids.dataset import Unit
+from neuraxis.bids.derivatives import UnitStore, read_image, read_json, write_atomically, write_json
+from neuraxis.engine import PlannedStep, Plan, make_plan, to_run
+from neuraxis.engine import run as run_plan
+from neuraxis.errors import MissingInput, NeuraxisError, UsageError
+from neuraxis.executor import PeakMemory, set_threads
+from neuraxis.options import Options
+from neuraxis.pipelines import QSM
+from neuraxis.volume import Volume
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is given."""
+
+    unit: Unit
+    options: Options
+    device: str
+    argv: tuple[str, ...]
+    work: Path
+
+
+@dataclass
+class Prepared:
+    """A unit with its plan, before anything is computed."""
+
+    task: Task
+    store: UnitStore
+    plan: Plan
+    given: dict[str, Path]
+    shape: tuple[int, int, int, int]
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def stored(self, name: str, key: str) -> bool:
+        return name in self.inputs() or self.store.has(name, key)
+
+    def inputs(self) -> set[str]:
+        return set(QSM.inputs) | set(self.given)
+
+    def text(self) -> str:
+        """The plan in words, for `--dry-run`."""
+        todo = to_run(self.plan, self.stored)
+        lines = [self.task.unit.name]
+        for number, one in enumerate(self.plan.steps):
+            fate = one.reason if one.fate != "run" else "will run" if number in todo else "already there"
+            label = {"skipped": "skipped: ", "unwanted": "not wanted: ", "given": "given: "}.get(one.fate, "")
+            lines.append(f"  {one.step.by.name:<14} {one.method.name:<24} {label}{fate}")
+        for name in self.plan.targets:
+            for path in self.store.paths(name):
+                there = "there" if self.store.has(name, self.plan.keys[name]) else "to write"
+                lines.append(f"  {there:<9} {path.relative_to(self.store.out)}")
+        return "\n".join(lines)
+
+
+def targets(options: Options) -> tuple[str, ...]:
+    """The artifacts that are asked for: by name, or every result."""
+    made = {name for step in QSM.steps for name in step.makes}
+    for name in options.outputs:
+        if name not in made or ARTIFACTS[name].file is None:
+            raise UsageError(f"There is no output {name!r}.", "`neuraxis outputs` lists them.")
+    return options.outputs or tuple(name for name in ARTIFACTS if name in made and ARTIFACTS[name].keep == "always")
+
+
+def prepare(task: Task) -> Prepared:
+    """Reads the unit's metadata and finds what is there; raises when the unit cannot run."""
+    unit, options = task.unit, task.options
+    acquisition = sidecar.acquisition(unit)
+    echo_times = np.asarray(acquisition.echo_times, dtype=float)
+    numbers: dict[str, Any] = {"echo_times": echo_times}
+    if acquisition.field_strength is not None:
+        numbers["field_strength"] = acquisition.field_strength
+    if len(echo_times) > 1:
+        numbers["echo_spacing"] = np.diff(echo_times)
+    sources = tuple(str(path.relative_to(options.bids_dir)) for path in unit.paths())
+    store = UnitStore(
+        out=options.output_dir.resolve(), work=task.work / unit.name, entities=dict(unit.entities), label=unit.label,
+        field_strength=acquisition.field_strength, echo_times=tuple(float(t) for t in echo_times), echoes=unit.echoes,
+        suffix=unit.suffix, sources=sources, asked=frozenset(options.outputs), force=options.force)
+    folders = [Path(text.split("=", 1)[-1]) for text in options.derivatives]
+    for folder in folders:
+        if not folder.is_dir():
+            raise MissingInput(f"There is no folder {folder}, which --derivatives names.")
+    given = store.find_given([*folders, options.bids_dir / "derivatives" / "labels"])
+    keys = {name: repr(np.asarray(value).tolist()) for name, value in numbers.items()}
+    keys |= {name: images.content_hash([path]) for name, path in given.items()}
+    content = images.content_hash(unit.paths())
+    keys |= {name: content for name in ("phase", "magnitude") if getattr(unit, f"has_{name}")}
+    plan = make_plan(QSM, options.methods, options.knobs, keys, targets(options))
+    for name, why in plan.missing.items():
+        if name in options.outputs:
+            raise MissingInput(f"{unit.name}: {name} was asked for and cannot be made: {why}.")
+    return Prepared(task, store, plan, given, images.shape_of(unit), numbers)
+
+
+class Watcher:
+    """Keeps the record of a run: what was done, how long it took, what it looks like."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.memory = PeakMemory()
+        self.steps: dict[str, dict[str, Any]] = {}
+        self.statistics: dict[str, Any] = {}
+        self.seen: dict[str, Volume] = {}
+        self.errors: list[NeuraxisError] = []
+        self.unit = prepared.task.unit.name
+
+    def say(self, text: str) -> None:
+        print(f"[{self.unit}] {text}", file=sys.stderr, flush=True)
+
+    def started(self, one: PlannedStep) -> None:
+        self.memory.reset()
+
+    def finished(self, one: PlannedStep, made: Mapping[str, Any], seconds: float, warned: Sequence[str]) -> None:
+        peak = self.memory.read()
+        self.say(f"{one.step.by.title} ({one.method.name}): {seconds:.1f} s, {peak:.0f} MiB")
+        for text in warned:
+            self.say(f"warning: {text}")
+        entry = step_entry(self.prepared.plan, one, "computed")
+        entry |= {"seconds": round(seconds, 2), "peak_memory_mb": round(peak), "warnings": list(warned),
+                  "figures": [f for name, value in made.items() if isinstance(value, Volume) for f in self.figures(name, value)]}
+        self.steps[one.step.by.name] = entry
+        for name, value in made.items():
+            if ARTIFACTS[name].statistics:
+                self.statistics[name] = statistics(ARTIFACTS[name].unit, value.data)
+
+    def failed(self, one: PlannedStep, error: NeuraxisError) -> None:
+        self.say(f"failed: {error.sentence()}")
+        self.errors.append(error)
+        self.steps[one.step.by.name] = step_entry(self.prepared.plan, one, "failed") | {"reason": error.sentence()}
+
+    def figures(self, name: str, value: Volume) -> list[dict[str, str]]:
+        """Draws an artifact that has a view, and says where the picture lies."""
+        from neuraxis.report.figures import draw
+
+        artifact = ARTIFACTS[name]
+        self.seen[name] = value
+        if artifact.view is None:
+            return []
+        under = self.seen.get(artifact.view.on)
+        if artifact.view.kind == "outline" and under is None:
+            return []
+        file = f"sub-{self.prepared.task.unit.participant}/figures/{self.unit}_{name.replace('_', '')}.png"
+        write_atomically(self.prepared.store.out / file, draw(artifact, value, under=under))
+        return [{"file": file, "caption": f"{artifact.title} ({artifact.unit}): {artifact.meaning}."}]
+
+
+def statistics(unit: str, values: Any) -> dict[str, Any]:
+    """Mean, SD and median of a map inside its mask (the map is zero outside)."""
+    inside = values[values != 0].astype(float)
+    if not inside.size:
+        return {"unit": unit, "voxels": 0, "mean": None, "sd": None, "median": None}
+    return {"unit": unit, "voxels": int(inside.size), "mean": float(inside.mean()), "sd": float(inside.std()), "median": float(np.median(inside))}
+
+
+def step_entry(plan: Plan, one: PlannedStep, status: str) -> dict[str, Any]:
+    """What a record says of a step before it has run."""
+    knobs = [{"name": k.name, "value": one.knobs[k.name], "default": one.knobs[k.name] == k.default, "help": k.help} for k in one.method.knobs]
+    return {
+        "family": one.step.by.name, "title": one.step.by.title, "makes": list(one.step.makes), "status": status, "reason": one.reason,
+        "method": one.method.path, "summary": one.method.summary, "text": one.method.text, "knobs": knobs,
+        "dois": list(one.method.dois), "key": next((plan.keys[name] for name in one.step.makes if name in plan.keys), ""),
+        "seconds": None, "peak_memory_mb": None, "warnings": [], "figures": [],
+    }
+
+
+def run_unit(task: Task, threads: int) -> dict[str, Any]:
+    """Runs one unit in this process and writes its record; gives the record back."""
+    set_threads(threads)
+    start = time.time()
+    prepared = prepare(task)
+    store, plan = prepared.store, prepared.plan
+    store.clear(keep_work=True)
+    path = store.out / "logs" / f"{task.unit.name}.json"
+    former = read_json(path)
+    watcher = Watcher(prepared)
+    notes: list[str] = list(former.get("notes", []))
+    todo = to_run(plan, prepared.stored)
+    if todo:
+        loaded = images.load_gre(task.unit)
+        notes = list(loaded.notes)
+        for note in notes:
+            watcher.say(note)
+        values: dict[str, Any] = {name: value for name in ("phase", "magnitude") if (value := getattr(loaded, name)) is not None}
+        values |= prepared.numbers
+        for name, file in prepared.given.items():
+            values[name] = read_image(file, ARTIFACTS[name], store.field_strength)
+        del loaded
+        watcher.seen |= {name: value for name, value in values.items() if isinstance(value, Volume)}
+        run_plan(plan, values, store, watcher, task.device)
+    else:
+        watcher.say("everything is there already; nothing is computed")
+    record = _record(prepared, watcher, former, todo, notes) | {"seconds": round(time.time() - start, 1)}
+    write_json(path, record)
+    if record["status"] == "ok":
+        store.clear(keep_work=task.options.keep_work)
+    return record
+
+
+def _record(prepared: Prepared, watcher: Watcher, former: dict[str, Any], todo: set[int], notes: list[str]) -> dict[str, Any]:
+    task, plan = prepared.task, prepared.plan
+    before = {step.get("family"): step for step in former.get("steps", [])}
+    steps = []
+    for number, one in enumerate(plan.steps):
+        entry = watcher.steps.get(one.step.by.name)
+        if entry is None:
+            status = {"run": "computed" if number in todo else "cached", "unwanted": "skipped"}.get(one.fate, one.fate)
+            entry = step_entry(plan, one, status)
+            old = before.get(one.step.by.name, {})
+            if status == "cached" and old.get("key") == entry["key"]:
+                entry |= {name: old[name] for name in ("seconds", "peak_memory_mb", "warnings", "figures") if name in old}
+        steps.append(entry)
+    for name, path in prepared.given.items():
+        notes = [*notes, f"{ARTIFACTS[name].title} was given: {path}."]
+    outputs = [str(path.relative_to(prepared.store.out)) for name in plan.targets if prepared.store.has(name, plan.keys[name])
+               for path in prepared.store.paths(name)]
+    first = watcher.errors[0] if watcher.errors else None
+    return {
+        "unit": task.unit.name, "participant": task.unit.participant, "session": task.unit.session, "pipeline": QSM.name,
+        "status": "ok" if first is None else "partial" if outputs else "failed", "error": str(first or ""),
+        "hint": first.hint if first else "", "exit_code": first.exit_code if first else 0, "version": __version__,
+        "command": " ".join(["neuraxis", *task.argv]), "started": time.strftime("%Y-%m-%dT%H:%M:%S"), "device": task.device,
+        "peak_memory_mb": max((s["peak_memory_mb"] or 0 for s in steps), default=0), "computed": len(todo),
+        "inputs": list(prepared.store.sources), "notes": notes, "warnings": [text for step in steps for text in step["warnings"]],
+        "steps": steps, "statistics": former.get("statistics", {}) | watcher.statistics, "outputs": outputs,
+        "missing": plan.missing,
+    }
+
+
