@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import sys
@@ -13,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from neuraxis import __version__, executor
-from neuraxis.artifacts import ARTIFACTS
 from neuraxis.bids import dataset, validation
-from neuraxis.bids.derivatives import read_json, write_atomically, write_json
+from neuraxis.bids.derivatives import read_json, write_json
 from neuraxis.errors import MissingInput, NeuraxisError, NothingSelected, OutputError, UsageError
 from neuraxis.options import Options, memory_mb, to_toml
 from neuraxis.pipelines import QSM

@@ -155,8 +155,10 @@ class Method:
     @functools.cached_property
     def source(self) -> str:
         """Hash of the code that can change what the method gives: its own domain, and the numerics below it."""
-        root = Path(inspect.getfile(self.function)).parents[len(self.function.__module__.split(".")) - 2]
-        return _source(root, self.path.split(".")[0])
+        package, _, domain = self.function.__module__.partition(".")
+        if package != __package__:
+            return hashlib.sha256(Path(inspect.getfile(self.function)).read_bytes()).hexdigest()[:16]
+        return _source(domain.split(".")[0])
 
     def set(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All knobs with their values; ValueError names an unknown knob or a value of the wrong type."""
@@ -168,11 +170,9 @@ class Method:
 
 
 @functools.cache
-def _source(root: Path, domain: str) -> str:
-    digest = hashlib.sha256()
-    for folder in sorted({domain, "numerics"}):
-        for file in sorted((root / folder).rglob("*.py")):
-            digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
-    for name in ("volume.py", "units.py"):
-        digest.update((root / name).read_bytes())
+def _source(domain: str) -> str:
+    digest, root = hashlib.sha256(), Path(__file__).parent
+    files = [file for folder in sorted({domain, "numerics"}) for file in sorted((root / folder).rglob("*.py"))]
+    for file in [*files, root / "volume.py", root / "units.py"]:
+        digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]

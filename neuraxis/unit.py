@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,7 @@ from neuraxis.artifacts import ARTIFACTS
 from neuraxis.bids import images, sidecar
 from neuraxis.bids.dataset import Unit
 from neuraxis.bids.derivatives import UnitStore, read_image, read_json, write_atomically, write_json
-from neuraxis.engine import PlannedStep, Plan, make_plan, to_run
+from neuraxis.engine import Plan, PlannedStep, make_plan, to_run
 from neuraxis.engine import run as run_plan
 from neuraxis.errors import MissingInput, NeuraxisError, UsageError
 from neuraxis.executor import PeakMemory, set_threads

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,7 @@ class _Panel:
     index: int
     echo: int
     row: int
+    cell: float  # mm: the least width of its place
 
 
 def caption(artifact: Artifact) -> str:
@@ -182,7 +183,7 @@ def _places(image: _Image, plane: str, number: int) -> list[int]:
 def _rows(image: _Image, layout: tuple[int, int, int]) -> list[_Panel]:
     """One volume: axial slices above, coronal and sagittal ones below."""
     return [
-        _Panel(plane, index, 0, row, 0)
+        _Panel(plane, index, 0, row, 0.0)
         for row, plane, number in zip((0, 1, 1), _PLANES, layout, strict=True)
         for index in _places(image, plane, number)
     ]
@@ -191,4 +192,170 @@ def _rows(image: _Image, layout: tuple[int, int, int]) -> list[_Panel]:
 def _columns(image: _Image, echoes: int) -> list[_Panel]:
     """Several echoes: one column each, one row per plane."""
     chosen = sorted({round(e) for e in np.linspace(0, image.data.shape[3] - 1, echoes)})
-    widest = max(image.data.shape[0], image.data.shape[1])
+    widest = max(image.data.shape[axis] * image.size[axis] for axis in (0, 1))
+    return [
+        _Panel(plane, index, echo, row, float(widest))
+        for row, plane in enumerate(_PLANES)
+        for echo in chosen
+        for index in _places(image, plane, 1)
+    ]
+
+
+def _scale(image: _Image, panels: Sequence[_Panel], coarse: float) -> float:
+    """Pixels per mm: a whole number of pixels per (smallest) voxel, as large as fits; fewer only when it must be."""
+    width = max(sum(max(_extent(image, p)[0], p.cell) for p in panels if p.row == row) for row in {p.row for p in panels})
+    height = sum(max(_extent(image, p)[1] for p in panels if p.row == row) for row in {p.row for p in panels})
+    fit = min(_WIDTH / width, _HEIGHT / height) * float(image.size.min())
+    per_voxel = float(math.floor(fit)) if fit >= 1 else fit
+    return (per_voxel if coarse == 1 else min(per_voxel, 1.0) / coarse) / float(image.size.min())
+
+
+def _extent(image: _Image, panel: _Panel) -> tuple[float, float]:
+    """Width and height of a panel in mm."""
+    _, across, up, _ = _PLANES[panel.plane]
+    return float(image.data.shape[across] * image.size[across]), float(image.data.shape[up] * image.size[up])
+
+
+def _render(
+    image: _Image,
+    mask: Array | None,
+    limits: tuple[float, float] | None,
+    of: Artifact,
+    panels: Sequence[_Panel],
+    coarse: float,
+    labels: Sequence[str],
+) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    scale = _scale(image, panels, coarse)
+    pixels = {p: tuple(max(1, round(mm * scale)) for mm in _extent(image, p)) for p in panels}
+    cells = {p: max(pixels[p][0], round(p.cell * scale)) for p in panels}
+    rows = [[p for p in panels if p.row == row] for row in sorted({p.row for p in panels})]
+    inner = max(sum(cells[p] + _GAP for p in row) for row in rows)
+    font = max(11, round(inner / 95))
+    line, bar = round(1.5 * font), 8 * font
+    top = line if image.data.ndim > 3 else 0
+    width = max(inner, 30 * font) + bar
+    height = top + sum(max(pixels[p][1] for p in row) + line for row in rows) + line
+    figure = Figure((width / 72, height / 72), dpi=72, facecolor="black")  # 72 dpi: a point is a pixel
+    canvas = FigureCanvasAgg(figure)
+    draw_text = _writer(figure, width, height, font)
+    edge = height - top
+    for number, row in enumerate(rows):
+        tallest = max(pixels[p][1] for p in row)
+        left = (max(inner, 30 * font) - sum(cells[p] + _GAP for p in row)) // 2
+        for panel in row:
+            x, (wide, high) = left + (cells[panel] - pixels[panel][0]) // 2, pixels[panel]
+            y = edge - line - (tallest + high) // 2
+            axes = figure.add_axes((x / width, y / height, wide / width, high / height))
+            _slice(axes, image, mask, limits, panel, averaged=scale * image.size.min() < 1)
+            for letter, dx, dy in zip(_PLANES[panel.plane][3], (0.6, wide / font - 0.6, 0, 0), (0, 0, 0.7, high / font - 0.7), strict=True):
+                draw_text(x + (dx * font or wide / 2), y + (dy * font or high / 2), letter)
+            draw_text(x + wide / 2, edge - line / 2, _where(image, panel), "0.75")
+            if top and number == 0:
+                name = labels[panel.echo] if panel.echo < len(labels) else ""
+                draw_text(x + wide / 2, height - line / 2, f"echo {panel.echo + 1}" + (f", {name}" if name else ""))
+            left += cells[panel] + _GAP
+        edge -= tallest + line
+    draw_text(font, line / 2, _footer(image, limits, scale), "0.6", "left")
+    if limits is not None:
+        _colour_bar(figure, (width - bar + 2 * font, width, height), limits, of, font, draw_text)
+    canvas.draw()
+    return _png(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _writer(figure: Any, width: float, height: float, font: float) -> Callable[..., None]:
+    from matplotlib.patheffects import withStroke
+
+    def write(x: float, y: float, text: str, colour: str = "white", align: str = "center") -> None:
+        figure.text(
+            x / width, y / height, text, color=colour, fontsize=font, ha=align, va="center_baseline",
+            family="DejaVu Sans", parse_math=False, path_effects=[withStroke(linewidth=font / 5, foreground="black")],
+        )  # fmt: skip
+
+    return write
+
+
+def _slice(axes: Any, image: _Image, mask: Array | None, limits: tuple[float, float] | None, panel: _Panel, averaged: bool) -> None:
+    import matplotlib
+
+    axes.axis("off")
+    axis = _PLANES[panel.plane][0]
+    data = image.data if image.data.ndim == 3 else image.data[..., panel.echo]
+    values = np.asarray(np.take(data, panel.index, axis), np.float32)
+    low, high = limits or (0.0, 1.0)
+    values = np.where(np.isfinite(values) & (values != 0), values, min(low, 0.0))  # what is not known is black
+    axes.imshow(
+        values.T, cmap=matplotlib.colormaps["gray"], vmin=low, vmax=high, origin="lower", aspect="auto",
+        interpolation="antialiased" if averaged else "nearest", extent=(0, values.shape[0], 0, values.shape[1]),
+    )  # fmt: skip
+    if mask is not None:
+        from matplotlib.collections import LineCollection
+
+        colour = tuple(c / 255 for c in _OUTLINE)
+        edges = _edges(np.take(mask, panel.index, axis))
+        axes.add_collection(LineCollection(edges, colors=[colour], linewidths=1.6, antialiaseds=False), autolim=False)
+        axes.set(xlim=(0, values.shape[0]), ylim=(0, values.shape[1]))
+
+
+def _edges(mask: Array) -> Array:
+    """The outline of a mask along the edges of its voxels: (segments, 2 ends, 2 coordinates)."""
+    padded = np.pad(mask, 1)
+    x, y = np.nonzero(padded[1:, :] != padded[:-1, :])
+    upright = np.stack([np.stack([x, y - 1], -1), np.stack([x, y], -1)], 1)
+    x, y = np.nonzero(padded[:, 1:] != padded[:, :-1])
+    level = np.stack([np.stack([x - 1, y], -1), np.stack([x, y], -1)], 1)
+    return np.concatenate([upright, level]).astype(float)
+
+
+def _where(image: _Image, panel: _Panel) -> str:
+    axis = _PLANES[panel.plane][0]
+    index = (np.array(image.data.shape[:3]) - 1) / 2
+    index[axis] = panel.index
+    position = image.matrix[axis, :3] @ index + image.matrix[axis, 3]
+    return f"{'xyz'[axis]} {_number(round(position))} mm"
+
+
+def _footer(image: _Image, limits: tuple[float, float] | None, scale: float) -> str:
+    said = ["voxels " + " × ".join(f"{v:.3g}" for v in image.size) + " mm"]
+    if scale * image.size.min() < 0.999:
+        said.append(f"drawn at {1 / scale:.2g} mm per pixel")
+    cosines = np.diag(image.matrix[:3, :3]) / image.size
+    tilt = math.degrees(math.acos(min(1.0, float(cosines.min()))))
+    if tilt > 1:
+        said.append(f"planes along the voxel axes, {tilt:.0f}° from the scanner's")
+    if limits is None:
+        said.append("no value other than zero")
+    return ", ".join(said)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\u2212")
+
+
+def _colour_bar(figure: Any, place: tuple[float, float, float], limits: tuple[float, float], of: Artifact, font: float, write: Any) -> None:
+    left, width, height = place
+    bottom, tall = 0.2 * height, 0.55 * height
+    axes = figure.add_axes((left / width, bottom / height, font / width, tall / height))
+    axes.imshow(np.linspace(0, 1, 256)[:, None], cmap="gray", origin="lower", aspect="auto")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("0.6")
+    for fraction in (0.0, 0.5, 1.0):
+        value = limits[0] + fraction * (limits[1] - limits[0])
+        write(left + 1.5 * font, bottom + fraction * tall, _number(value), align="left")
+    write(left, bottom + tall + 1.4 * font, _unit(of), align="left")
+
+
+def _png(rgb: Array) -> bytes:
+    """One byte per pixel: greys, and the outline's colour as the last entry of the palette. No time, no software."""
+    from PIL import Image
+
+    coloured = rgb[..., 0].astype(np.int16) - rgb[..., 2] > 40
+    grey = np.minimum(rgb[..., 1], 254)
+    grey[coloured] = 255
+    picture = Image.fromarray(grey)
+    picture.putpalette([v for g in range(255) for v in (g, g, g)] + list(_OUTLINE))
+    out = io.BytesIO()
+    picture.save(out, "PNG", compress_level=9)
+    return out.getvalue()

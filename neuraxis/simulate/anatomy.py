@@ -194,7 +194,6 @@ def head(grid: Grid, person: Person, field_strength: float, calcification: bool 
 
     skin = _outside_head(depth, _positions(grid, person.pose))
     paint(TISSUES["muscle"], edge(skin))
-    del skin
     paint(TISSUES["bone"], edge(depth - SKULL))
     paint(TISSUES["CSF"], edge(depth - DURA))
     _draw_tubes(_spine(), grid, person.pose, voxel, paint)
@@ -202,7 +201,7 @@ def head(grid: Grid, person: Person, field_strength: float, calcification: bool 
     for shape in shapes.both_sides(shapes.CAVITIES):
         where, points = _box(grid, person.pose, shape.centre, max(shape.axes) + 2 * voxel)
         share = edge(torch.from_numpy(shapes.outside(shape, points)).float())
-        paint(TISSUES[shape.tissue], share * (depth[where] > 4), where)
+        paint(TISSUES[shape.tissue], share * ((depth[where] > 4) & (skin[where] < -4)), where)
     for stations in shapes.AIRWAYS:
         _draw_tubes([shapes.tube("air", stations)], grid, person.pose, voxel, paint)
     fluid = labels == TISSUES["CSF"].label
@@ -262,14 +261,19 @@ def _paint_brain(maps: list[Tensor], labels: Tensor, grid: Grid, person: Person,
     shares = [white.pow_(3), grey.pow_(3), fluid.pow_(3)]
     total = shares[0] + shares[1] + shares[2]
     tissues = [TISSUES[name] for name in ("white matter", "grey matter", "CSF")]
-    columns = [_numbers(tissue, person, field_strength) for tissue in tissues]
-    for level, values in zip(maps, zip(*columns, strict=True), strict=True):
-        mixed = sum(share * value for share, value in zip(shares, values, strict=True)) / total
-        level += inside * (mixed - level)
     brain = inside > 0.5
-    most = torch.stack(shares).argmax(dim=0)
-    numbers = torch.tensor([tissue.label for tissue in tissues], dtype=torch.uint8)
-    labels[brain] = numbers[most[brain]]
+    lead = torch.maximum(shares[1], shares[2])
+    labels[brain & (shares[0] >= lead)] = tissues[0].label
+    labels[brain & (shares[0] < lead) & (shares[1] >= shares[2])] = tissues[1].label
+    labels[brain & (shares[2] >= lead) & (shares[2] > shares[0])] = tissues[2].label
+    inside /= total
+    for share in shares:
+        share *= inside
+    outside = 1 - inside * total
+    for number, level in enumerate(maps):
+        level *= outside
+        for share, tissue in zip(shares, tissues, strict=True):
+            level.add_(share, alpha=_numbers(tissue, person, field_strength)[number])
     return brain
 
 

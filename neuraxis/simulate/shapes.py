@@ -36,13 +36,13 @@ class Tube(NamedTuple):
 
 
 NUCLEI = (
-    Ellipsoid("putamen", (26.0, 6.0, 0.0), (5.0, 15.5, 10.5), (8, 8, 16)),
-    Ellipsoid("pallidum", (20.5, -3.0, -0.5), (2.6, 9.0, 6.5), (0, 14, 24)),
-    Ellipsoid("pallidum", (16.5, -5.5, -1.5), (2.3, 6.0, 4.6), (0, 14, 28)),
-    Ellipsoid("thalamus", (11.5, -18.5, 7.0), (7.0, 13.0, 8.0), (10, 0, 20)),
+    Ellipsoid("putamen", (26.0, 6.0, 0.0), (5.5, 16.0, 11.5), (8, 8, 16)),
+    Ellipsoid("pallidum", (20.5, -3.0, -0.5), (3.2, 10.0, 7.2), (0, 14, 24)),
+    Ellipsoid("pallidum", (16.5, -5.5, -1.5), (2.8, 7.0, 5.4), (0, 14, 28)),
+    Ellipsoid("thalamus", (11.5, -18.5, 7.0), (8.2, 14.5, 9.5), (10, 0, 20)),
     Ellipsoid("thalamus", (17.0, -28.0, 6.5), (5.5, 6.0, 6.5)),
-    Ellipsoid("red nucleus", (5.0, -21.0, -8.5), (2.8, 3.2, 4.2)),
-    Ellipsoid("substantia nigra", (10.0, -18.0, -12.0), (1.9, 6.6, 4.2), (20, 25, 35)),
+    Ellipsoid("red nucleus", (5.0, -21.0, -8.5), (3.2, 3.6, 4.6)),
+    Ellipsoid("substantia nigra", (10.0, -18.0, -12.0), (2.3, 7.4, 4.6), (20, 25, 35)),
     Ellipsoid("substantia nigra", (11.5, -13.5, -7.5), (3.6, 2.4, 2.0), (0, 30, -20)),
     Ellipsoid("dentate nucleus", (16.0, -58.0, -36.0), (5.2, 9.5, 6.0), (15, 25, -25), hollow=0.62),
 )
