@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import lazy_loader as lazy
+import numpy as np
 
 from neuraxis.volume import Tensor
 
-np = lazy.load("numpy")
 scipy = lazy.load("scipy")
 torch = lazy.load("torch")
 

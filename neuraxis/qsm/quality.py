@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import lazy_loader as lazy
+import numpy as np
 
 from neuraxis.volume import Array, Tensor
 
-np = lazy.load("numpy")
 torch = lazy.load("torch")
 
 

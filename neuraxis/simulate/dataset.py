@@ -11,14 +11,13 @@ from pathlib import Path
 import lazy_loader as lazy
 import numpy as np
 
+from neuraxis.simulate import acquisition, anatomy
 from neuraxis.simulate.options import Phantom
 from neuraxis.simulate.shapes import rotation
 from neuraxis.simulate.tissues import TISSUES
 from neuraxis.units import hz_per_ppm
 from neuraxis.volume import Array, Grid
 
-acquisition = lazy.load("neuraxis.simulate.acquisition")
-anatomy = lazy.load("neuraxis.simulate.anatomy")
 nib = lazy.load("nibabel")
 
 _FULL_SCALE = 4095

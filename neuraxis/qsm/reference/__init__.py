@@ -1,0 +1,6 @@
+"""Reference of susceptibility: the value that is called zero."""
+
+from neuraxis.qsm.reference.mean import mean
+from neuraxis.qsm.reference.none import none
+
+METHODS = (mean, none)
