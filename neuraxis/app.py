@@ -78,8 +78,12 @@ class _Result:
 
 def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) -> int:
     filters = dataset.Filters.of(
-        session=options.session_label, run=options.run_label, acquisition=options.acquisition_label,
-        rec=options.reconstruction_label, filter_file=options.bids_filter_file)
+        session=options.session_label,
+        run=options.run_label,
+        acquisition=options.acquisition_label,
+        rec=options.reconstruction_label,
+        filter_file=options.bids_filter_file,
+    )
     tasks: list[Task] = []
     codes: list[int] = []
     for label in labels:
@@ -93,7 +97,8 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
     if not tasks and not codes:
         raise NothingSelected(
             f"No gradient-echo phase or multi-echo magnitude of {', '.join('sub-' + one for one in labels)} is selected.",
-            "Look for part-phase and part-mag files in anat/, and at the filters.")
+            "Look for part-phase and part-mag files in anat/, and at the filters.",
+        )
     jobs = []
     for task in tasks:
         try:
@@ -120,8 +125,14 @@ def _execute(options: Options, jobs: list[executor.Job], argv: Sequence[str]) ->
     if jobs:
         _say(f"{len(jobs)} unit(s), {at_once} at once with {threads} thread(s) each, {memory / 1024:.1f} GB in all")
     codes = []
-    for job, result in executor.run_jobs(jobs, run_unit, n_cores=n_cores, memory_mb=memory, threads=options.omp_nthreads,
-                                         stop_on_first=options.stop_on_first_crash):
+    for job, result in executor.run_jobs(
+        jobs,
+        run_unit,
+        n_cores=n_cores,
+        memory_mb=memory,
+        threads=options.omp_nthreads,
+        stop_on_first=options.stop_on_first_crash,
+    ):
         if isinstance(result, NeuraxisError):
             codes.append(_failed(options, job.payload.unit.participant, job.name, result, argv))
             continue
@@ -136,10 +147,23 @@ def _failed(options: Options, participant: str, unit: str, error: NeuraxisError,
     if not options.dry_run:
         _claim(options)
         out = options.output_dir.resolve()
-        write_json(out / "logs" / f"{unit}.json", {
-            "unit": unit, "participant": participant, "pipeline": QSM.name, "status": "failed", "error": str(error),
-            "hint": error.hint, "exit_code": error.exit_code, "version": __version__, "command": " ".join(["neuraxis", *argv]),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S"), "seconds": 0, "steps": []})
+        write_json(
+            out / "logs" / f"{unit}.json",
+            {
+                "unit": unit,
+                "participant": participant,
+                "pipeline": QSM.name,
+                "status": "failed",
+                "error": str(error),
+                "hint": error.hint,
+                "exit_code": error.exit_code,
+                "version": __version__,
+                "command": " ".join(["neuraxis", *argv]),
+                "started": time.strftime("%Y-%m-%dT%H:%M:%S"),
+                "seconds": 0,
+                "steps": [],
+            },
+        )
         write_participant_page(out, participant, read_records(out))
     return error.exit_code
 
@@ -163,7 +187,10 @@ def choose_device(wanted: str) -> str:
 
         found = torch.cuda.is_available()
     if not found and wanted != "auto":
-        raise UsageError(f"--device {wanted}: there is no GPU here.", "Is it passed through (--gpus all, --nv)? Or use --device auto.")
+        raise UsageError(
+            f"--device {wanted}: there is no GPU here.",
+            "Is it passed through (--gpus all, --nv)? Or use --device auto.",
+        )
     return ("cuda" if wanted == "auto" else wanted) if found else "cpu"
 
 
@@ -180,7 +207,9 @@ def _claim(options: Options) -> None:
         for folder in (options.output_dir / "logs", work):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{error.filename} cannot be made: {error.strerror}.", "Choose a folder that you may write to.") from error
+        raise OutputError(
+            f"{error.filename} cannot be made: {error.strerror}.", "Choose a folder that you may write to."
+        ) from error
     os.environ.setdefault("MPLCONFIGDIR", str(work / "cache"))
     ready = os.environ.get("NUMBA_CACHE_DIR", "")
     if not os.access(ready or Path(__file__).parent, os.W_OK):
@@ -194,5 +223,3 @@ def _tidy(work: Path) -> None:
     shutil.rmtree(work / "cache", ignore_errors=True)
     if work.is_dir() and not any(work.iterdir()):
         work.rmdir()
-
-

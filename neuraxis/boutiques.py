@@ -12,8 +12,13 @@ from neuraxis.options import LEVELS, Options, families, presets
 
 _LEFT_TO_THE_SHELL = {"notrack", "verbose", "mem_gb", "use_gpu"}
 _EXECUTION_SPEC = {
-    "bids_dir": "InputDataset", "output_dir_name": "OutputLocation", "analysis_level": "AnalysisLevel", "participant_label": "SubjectLabel",
-    "session_label": "SessionLabel", "run_label": "RunIndex", "acquisition_label": "AcquisitionLabel",
+    "bids_dir": "InputDataset",
+    "output_dir_name": "OutputLocation",
+    "analysis_level": "AnalysisLevel",
+    "participant_label": "SubjectLabel",
+    "session_label": "SessionLabel",
+    "run_label": "RunIndex",
+    "acquisition_label": "AcquisitionLabel",
     "reconstruction_label": "ReconstructionLabel",
 }
 """Our input ids (those that CBRAIN knows) -> the ids of the BIDS execution specification."""
@@ -30,8 +35,11 @@ def _entry(name: str, title: str, help: str, kind: str, **more: Any) -> dict[str
 def _inputs() -> list[dict[str, Any]]:
     found = [
         _entry("bids_dir", "BIDS data set", "The input: a BIDS data set.", "File"),
-        _entry("output_dir_name", "Output folder", "The output, a BIDS derivative data set.", "String", optional=True) | {"value-key": "[OUTPUT_DIR]"},
-        _entry("output_dir", "Existing output folder", "An output folder that is there already.", "File", optional=True),
+        _entry("output_dir_name", "Output folder", "The output, a BIDS derivative data set.", "String", optional=True)
+        | {"value-key": "[OUTPUT_DIR]"},
+        _entry(
+            "output_dir", "Existing output folder", "An output folder that is there already.", "File", optional=True
+        ),
         _entry("analysis_level", "Analysis level", "What to do.", "String") | {"value-choices": list(LEVELS)},
     ]
     for one in dataclasses.fields(Options):
@@ -54,9 +62,30 @@ def _inputs() -> list[dict[str, Any]]:
         found.append(_entry(one.name, title, help, kind, **more))
     for family in families().values():
         if len(family.methods) > 1:
-            found.append(_entry(family.name, family.title, f"{family.title}. Default: {family.methods[0].name}, or as the preset says.", "String",
-                                optional=True, **{"command-line-flag": f"--{family.name.replace('_', '-')}", "value-choices": [m.name for m in family.methods]}))
-    found.append(_entry("set", "Knobs", "Set knobs of methods: FAMILY.METHOD.KNOB=VALUE.", "String", optional=True, list=True, **{"command-line-flag": "--set"}))
+            found.append(
+                _entry(
+                    family.name,
+                    family.title,
+                    f"{family.title}. Default: {family.methods[0].name}, or as the preset says.",
+                    "String",
+                    optional=True,
+                    **{
+                        "command-line-flag": f"--{family.name.replace('_', '-')}",
+                        "value-choices": [m.name for m in family.methods],
+                    },
+                )
+            )
+    found.append(
+        _entry(
+            "set",
+            "Knobs",
+            "Set knobs of methods: FAMILY.METHOD.KNOB=VALUE.",
+            "String",
+            optional=True,
+            list=True,
+            **{"command-line-flag": "--set"},
+        )
+    )
     return found
 
 
@@ -75,14 +104,31 @@ def descriptor() -> dict[str, Any]:
         "container-image": {"type": "docker", "image": f"neuraxis/neuraxis:{__version__}", "index": "docker://"},
         "command-line": f"mkdir -p [OUTPUT_DIR]; neuraxis {' '.join(first + rest)}",
         "inputs": inputs,
-        "groups": [{"id": "output_directory", "name": "Output folder", "members": ["output_dir_name", "output_dir"],
-                    "mutually-exclusive": True, "one-is-required": True}],
-        "output-files": [{"id": "output_dir_out", "name": "Results", "path-template": "[OUTPUT_DIR]",
-                          "description": "A BIDS derivative data set with one HTML page per participant."}],
+        "groups": [
+            {
+                "id": "output_directory",
+                "name": "Output folder",
+                "members": ["output_dir_name", "output_dir"],
+                "mutually-exclusive": True,
+                "one-is-required": True,
+            }
+        ],
+        "output-files": [
+            {
+                "id": "output_dir_out",
+                "name": "Results",
+                "path-template": "[OUTPUT_DIR]",
+                "description": "A BIDS derivative data set with one HTML page per participant.",
+            }
+        ],
         "error-codes": [{"code": code, "description": meaning} for code, meaning in exit_codes().items()],
         "suggested-resources": {"cpu-cores": 4, "ram": 8, "walltime-estimate": 600},
         "tags": {"domain": ["neuroinformatics", "mri"]},
-        "custom": {"BIDSAppSpecVersion": "0.1.0", "BIDSApplicationVersion": __version__, "BIDSAppSpec": _EXECUTION_SPEC},
+        "custom": {
+            "BIDSAppSpecVersion": "0.1.0",
+            "BIDSApplicationVersion": __version__,
+            "BIDSAppSpec": _EXECUTION_SPEC,
+        },
     }
 
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from neuraxis import commands
 
             return int(getattr(commands, words[0])(words[1:]) or 0)
-        from neuraxis.options import parse
+        from neuraxis.arguments import parse
 
         options = parse(words)
         from neuraxis.app import run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import typing
 from collections.abc import Sequence
@@ -10,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from neuraxis.arguments import Parser
 from neuraxis.artifacts import ARTIFACTS
 from neuraxis.engine import PlannedStep, Step, call
 from neuraxis.errors import MissingInput, UsageError
-from neuraxis.options import Parser, families
+from neuraxis.options import families
 from neuraxis.pipelines import PIPELINES
 from neuraxis.signature import Knob, Method, entries, sections
 from neuraxis.volume import Volume
@@ -26,7 +28,9 @@ def steps() -> dict[str, Step]:
 
 def methods(argv: Sequence[str]) -> None:
     """`neuraxis methods [NAME]`: every method with its knobs; with --markdown, the README's table."""
-    parser = Parser(prog="neuraxis methods", description="Lists the methods of every family, with their knobs and papers.")
+    parser = Parser(
+        prog="neuraxis methods", description="Lists the methods of every family, with their knobs and papers."
+    )
     parser.add_argument("name", nargs="?", help="show only the families and methods whose name holds this")
     parser.add_argument("--markdown", action="store_true", help="a table for the README")
     given = parser.parse_args(argv)
@@ -67,7 +71,9 @@ def outputs(argv: Sequence[str]) -> None:
     for artifact in ARTIFACTS.values():
         if artifact.file:
             asked = "" if artifact.keep == "always" else f" (with --outputs {artifact.name})"
-            print(f"{artifact.name:<20} {_file_name(artifact.name)}\n{'':<20} {artifact.title}: {artifact.meaning}; {artifact.file.unit or '1'}{asked}")
+            print(
+                f"{artifact.name:<20} {_file_name(artifact.name)}\n{'':<20} {artifact.title}: {artifact.meaning}; {artifact.file.unit or '1'}{asked}"
+            )
 
 
 def outputs_table() -> str:
@@ -76,7 +82,9 @@ def outputs_table() -> str:
     for artifact in ARTIFACTS.values():
         if artifact.file:
             written = "always" if artifact.keep == "always" else f"`--outputs {artifact.name}`"
-            lines.append(f"| {artifact.name} | `{_file_name(artifact.name)}` | {artifact.title}: {artifact.meaning} | {artifact.file.unit} | {written} |")
+            lines.append(
+                f"| {artifact.name} | `{_file_name(artifact.name)}` | {artifact.title}: {artifact.meaning} | {artifact.file.unit} | {written} |"
+            )
     return "\n".join(lines)
 
 
@@ -99,13 +107,19 @@ def tool(argv: Sequence[str]) -> None:
         names = "\n  ".join(known)
         if argv and argv[0] not in ("-h", "--help"):
             raise UsageError(f"There is no method {argv[0]!r}.", f"Methods:\n  {names}")
-        print(f"usage: neuraxis tool METHOD [options] -o OUTPUT ...\n\nmethods:\n  {names}\n\n`neuraxis tool METHOD --help` says what each needs.")
+        print(
+            f"usage: neuraxis tool METHOD [options] -o OUTPUT ...\n\nmethods:\n  {names}\n\n`neuraxis tool METHOD --help` says what each needs."
+        )
         return
     step = known[argv[0]]
     method = next(m for m in step.by.methods if m.path == argv[0])
     given = tool_parser(method, step).parse_args(argv[1:])
-    values = {need.name: _tool_input(need.name, getattr(given, need.name)) for need in method.needs
-              if need.kind != "Grid" and getattr(given, need.name) is not None}
+    strength = given.field_strength[0] if isinstance(given.field_strength, list) else given.field_strength
+    values = {
+        need.name: _tool_input(need.name, getattr(given, need.name), strength)
+        for need in method.needs
+        if need.kind != "Grid" and getattr(given, need.name) is not None
+    }
     knobs = {knob.name: getattr(given, knob.name) for knob in method.knobs if getattr(given, knob.name) is not None}
     try:
         settings = method.set(knobs)
@@ -126,30 +140,52 @@ def tool(argv: Sequence[str]) -> None:
             print(f"{name}: {made[name]}")
             continue
         write_atomically(path, image_bytes(made[name], compressed=path.name.endswith(".gz")))
-        write_json(path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json"),
-                   {"Units": ARTIFACTS[name].unit, "Description": ARTIFACTS[name].title, "Neuraxis": {"Method": method.path, "Knobs": settings}})
+        write_json(
+            path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json"),
+            {
+                "Units": ARTIFACTS[name].unit,
+                "Description": ARTIFACTS[name].title,
+                "Neuraxis": {"Method": method.path, "Knobs": settings},
+            },
+        )
 
 
 def tool_parser(method: Method, step: Step) -> Parser:
     """The command line of one method, from its signature."""
-    parser = Parser(prog=f"neuraxis tool {method.path}", description=method.text)
-    parser.formatter_class = __import__("argparse").RawDescriptionHelpFormatter
+    parser = Parser(
+        prog=f"neuraxis tool {method.path}",
+        description=method.text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     for need in method.needs:
         if need.kind == "Grid":
             continue
         artifact = ARTIFACTS[need.name]
         files = artifact.kind in ("map", "mask")
         how: dict[str, Any] = {"type": Path if files else float, "nargs": "+", "metavar": "FILE" if files else "NUMBER"}
-        parser.add_argument(f"--{need.name.replace('_', '-')}", required=not need.optional, help=f"{need.help} [{artifact.unit}]".replace("%", "%%"), **how)
+        parser.add_argument(
+            f"--{need.name.replace('_', '-')}",
+            required=not need.optional,
+            help=f"{need.help} [{artifact.unit}]".replace("%", "%%"),
+            **how,
+        )
     for knob in method.knobs:
         how = {"nargs": "+"} if typing.get_origin(knob.type) is tuple else {}
-        parser.add_argument(f"--{knob.name.replace('_', '-')}", help=f"{knob.help} Default: {_plain(knob.default)}".replace("%", "%%"), **how)
+        parser.add_argument(
+            f"--{knob.name.replace('_', '-')}",
+            help=f"{knob.help} Default: {_plain(knob.default)}".replace("%", "%%"),
+            **how,
+        )
+    if "field_strength" not in {need.name for need in method.needs}:
+        parser.add_argument("--field-strength", type=float, metavar="T", help="lets field maps in Hz be read as ppm")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("-o", "--output", nargs="+", type=Path, required=True, metavar="FILE", help=f"where {', '.join(step.makes)} go")
+    parser.add_argument(
+        "-o", "--output", nargs="+", type=Path, required=True, metavar="FILE", help=f"where {', '.join(step.makes)} go"
+    )
     return parser
 
 
-def _tool_input(name: str, given: list[Any]) -> Any:
+def _tool_input(name: str, given: list[Any], field_strength: float | None) -> Any:
     from neuraxis.bids.derivatives import read_image
 
     artifact = ARTIFACTS[name]
@@ -160,7 +196,7 @@ def _tool_input(name: str, given: list[Any]) -> Any:
     for path in given:
         if not path.is_file():
             raise MissingInput(f"There is no file {path}.")
-    parts = [read_image(path, artifact) for path in given]
+    parts = [read_image(path, artifact, field_strength) for path in given]
     if len(parts) == 1:
         many = "E)" in artifact.shape and parts[0].data.ndim == 3
         return Volume(parts[0].data[..., None], parts[0].grid) if many else parts[0]
@@ -174,18 +210,28 @@ def simulate(argv: Sequence[str]) -> None:
 
     helps = entries(sections(Phantom.__doc__).get("Parameters", ""))
     hints = typing.get_type_hints(Phantom)
-    knobs = [Knob(one.name, one.default, hints[one.name], helps.get(one.name, "")) for one in dataclasses.fields(Phantom)]
-    parser = Parser(prog="neuraxis simulate", description="Writes a head phantom with known susceptibility as a valid BIDS data set, the truth as derivatives.")
+    knobs = [
+        Knob(one.name, one.default, hints[one.name], helps.get(one.name, "")) for one in dataclasses.fields(Phantom)
+    ]
+    parser = Parser(
+        prog="neuraxis simulate",
+        description="Writes a head phantom with known susceptibility as a valid BIDS data set, the truth as derivatives.",
+    )
     parser.add_argument("bids_dir", type=Path, help="folder to write")
     for knob in knobs:
         how: dict[str, Any] = {"nargs": "+"} if typing.get_origin(knob.type) is tuple else {}
-        parser.add_argument(f"--{knob.name.replace('_', '-')}", dest=knob.name, help=f"{knob.help} Default: {_plain(knob.default)}".replace("%", "%%"), **how)
+        parser.add_argument(
+            f"--{knob.name.replace('_', '-')}",
+            dest=knob.name,
+            help=f"{knob.help} Default: {_plain(knob.default)}".replace("%", "%%"),
+            **how,
+        )
     given = parser.parse_args(argv)
     try:
-        values = {knob.name: knob.read(getattr(given, knob.name)) for knob in knobs if getattr(given, knob.name) is not None}
+        values = {
+            knob.name: knob.read(getattr(given, knob.name)) for knob in knobs if getattr(given, knob.name) is not None
+        }
         write(given.bids_dir, Phantom(**values))
     except ValueError as error:
         raise UsageError(f"{error}.") from error
     print(f"{given.bids_dir} written")
-
-

@@ -251,8 +251,11 @@ def call(one: PlannedStep, here: Mapping[str, Any], device: str) -> tuple[dict[s
 
 
 def _common_grid(who: str, one: PlannedStep, here: Mapping[str, Any]) -> Grid | None:
-    grids = {n.name: here[n.name].grid for n in one.method.needs if n.kind in ("Tensor", "Array", "Grid")
-             and isinstance(here.get(n.name), Volume)}
+    grids = {
+        n.name: here[n.name].grid
+        for n in one.method.needs
+        if n.kind in ("Tensor", "Array", "Grid") and isinstance(here.get(n.name), Volume)
+    }
     first = next(iter(grids), None)
     for name, grid in grids.items():
         if first and not grid.same_as(grids[first]):

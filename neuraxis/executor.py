@@ -110,8 +110,10 @@ def run_jobs(
 
 def _death(job: Job, code: int | None) -> NeuraxisError:
     if code == -signal.SIGKILL:
-        return ResourceError(f"{job.name}: the process was killed, most likely for want of memory.",
-                             f"It was expected to need {job.memory_mb:.0f} MiB: give more memory, or fewer --nprocs.")
+        return ResourceError(
+            f"{job.name}: the process was killed, most likely for want of memory.",
+            f"It was expected to need {job.memory_mb:.0f} MiB: give more memory, or fewer --nprocs.",
+        )
     return NeuraxisError(f"{job.name}: the process ended unexpectedly (exit {code}).")
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from neuraxis.engine import Family
-from neuraxis.errors import AnalysisLevelError, UsageError
+from neuraxis.errors import UsageError
 from neuraxis.pipelines import PIPELINES
 
 LEVELS = ("participant", "group")
@@ -30,7 +30,13 @@ def _option(help: str, *flags: str, default: Any = None, science: bool = False, 
 
 
 def _labels(help: str, *flags: str) -> Any:
-    return _option(f"{help}; several may follow, or a text file with one per line. Default: all.", *flags, default=(), nargs="+", metavar="LABEL")
+    return _option(
+        f"{help}; several may follow, or a text file with one per line. Default: all.",
+        *flags,
+        default=(),
+        nargs="+",
+        metavar="LABEL",
+    )
 
 
 def presets() -> dict[str, Any]:
@@ -46,51 +52,118 @@ class Options:
     output_dir: Path = Path()
     levels: tuple[str, ...] = ("participant",)
     participant_label: tuple[str, ...] = _labels(
-        "Participants, with or without sub-", "--participant-label", "--participant_label", "--participant-labels", "--participant_labels")
+        "Participants, with or without sub-",
+        "--participant-label",
+        "--participant_label",
+        "--participant-labels",
+        "--participant_labels",
+    )
     session_label: tuple[str, ...] = _labels(
-        "Sessions, with or without ses-", "--session-label", "--session_label", "--session-id", "--session_id")
+        "Sessions, with or without ses-", "--session-label", "--session_label", "--session-id", "--session_id"
+    )
     run_label: tuple[str, ...] = _labels("Runs", "--run-label", "--run_label", "--run-id", "--run_id")
     acquisition_label: tuple[str, ...] = _labels("Acquisitions (acq-)", "--acq", "--acquisition-label", "--acq-id")
-    reconstruction_label: tuple[str, ...] = _labels("Reconstructions (rec-)", "--rec", "--reconstruction-label", "--rec-id")
+    reconstruction_label: tuple[str, ...] = _labels(
+        "Reconstructions (rec-)", "--rec", "--reconstruction-label", "--rec-id"
+    )
     bids_filter_file: Path | None = _option(
-        "JSON file of entity filters, as for fMRIPrep; the key `gre` is for this app.", "--bids-filter-file", "--bids_filter_file", metavar="FILE")
+        "JSON file of entity filters, as for fMRIPrep; the key `gre` is for this app.",
+        "--bids-filter-file",
+        "--bids_filter_file",
+        metavar="FILE",
+    )
     skip_bids_validation: bool = _option(
-        "Do not run the BIDS validator on the input.", "--skip-bids-validation", "--skip_bids_validation",
-        "--skip-bids-validator", "--skip_bids_validator", default=False, action="store_true")
+        "Do not run the BIDS validator on the input.",
+        "--skip-bids-validation",
+        "--skip_bids_validation",
+        "--skip-bids-validator",
+        "--skip_bids_validator",
+        default=False,
+        action="store_true",
+    )
     bids_database_dir: Path | None = _option(
-        "Folder of a pybids database of the input, made before.", "--bids-database-dir", "--bids_database_dir", metavar="DIR")
+        "Folder of a pybids database of the input, made before.",
+        "--bids-database-dir",
+        "--bids_database_dir",
+        metavar="DIR",
+    )
     derivatives: tuple[str, ...] = _option(
         "Folders of derivatives, or name=folder: a mask or map found there replaces the step that would make it. "
-        "derivatives/labels of the input is always looked at.", "-d", "--derivatives", default=(), nargs="+", metavar="[NAME=]DIR")
+        "derivatives/labels of the input is always looked at.",
+        "-d",
+        "--derivatives",
+        default=(),
+        nargs="+",
+        metavar="[NAME=]DIR",
+    )
     preset: str = _option("Settings chosen together: {presets}.", "--preset", default="default", science=True)
     outputs: tuple[str, ...] = _option(
-        "What to make, by name (see `neuraxis outputs`). Default: every result that the data allow. What is asked for by name and "
-        "cannot be made is an error.", "--outputs", default=(), nargs="+", metavar="NAME", science=True)
+        "What to make, by name (see `neuraxis outputs`). Default: every result that the data allow. What is asked for by "
+        "name and cannot be made is an error.",
+        "--outputs",
+        default=(),
+        nargs="+",
+        metavar="NAME",
+        science=True,
+    )
     methods: dict[str, str] = field(default_factory=dict)
     knobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     config: Path | None = _option(
-        "Settings of a former run (its run.toml); flags go before it.", "--config", "--config-file", metavar="FILE.toml")
+        "Settings of a former run (its run.toml); flags go before it.", "--config", "--config-file", metavar="FILE.toml"
+    )
     work_dir: Path | None = _option(
-        "Folder for intermediate files; removed unit by unit when all went well. Default: OUTPUT_DIR/work.", "-w", "--work-dir", "--work_dir", metavar="DIR")
+        "Folder for intermediate files; removed unit by unit when all went well. Default: OUTPUT_DIR/work.",
+        "-w",
+        "--work-dir",
+        "--work_dir",
+        metavar="DIR",
+    )
     keep_work: bool = _option("Keep the intermediate files.", "--keep-work", default=False, action="store_true")
     nprocs: int | None = _option(
         "Processor cores to use in all. Default: those that this process may use (cgroup, SLURM, affinity).",
-        "--nprocs", "--nthreads", "--n_cpus", "--n-cpus", type=int, metavar="N")
+        "--nprocs",
+        "--nthreads",
+        "--n_cpus",
+        "--n-cpus",
+        type=int,
+        metavar="N",
+    )
     omp_nthreads: int | None = _option(
         "Threads of one unit of work. Default: the cores, shared by the units that fit into memory.",
-        "--omp-nthreads", "--omp_nthreads", type=int, metavar="N")
+        "--omp-nthreads",
+        "--omp_nthreads",
+        type=int,
+        metavar="N",
+    )
     mem: str | None = _option(
-        "Memory to use in all: 16G, 16000M or a number of MB. Default: 90 %% of what is free.", "--mem", "--mem-mb", "--mem_mb", metavar="SIZE")
+        "Memory to use in all: 16G, 16000M or a number of MB. Default: 90 %% of what is free.",
+        "--mem",
+        "--mem-mb",
+        "--mem_mb",
+        metavar="SIZE",
+    )
     mem_gb: float | None = _option("The same, in GB.", "--mem-gb", "--mem_gb", type=float, metavar="GB")
-    device: str = _option("Where the numbers are computed: auto (a GPU if there is one), cpu, cuda or cuda:N.", "--device", default="auto")
+    device: str = _option(
+        "Where the numbers are computed: auto (a GPU if there is one), cpu, cuda or cuda:N.", "--device", default="auto"
+    )
     use_gpu: bool = _option("The same as --device cuda.", "--use-gpu", "--use_gpu", default=False, action="store_true")
     force: bool = _option("Compute everything anew.", "--force", default=False, action="store_true")
     dry_run: bool = _option(
-        "Print the plan (units, steps, what is skipped and why, files) and stop.", "--dry-run", "--dry_run", default=False, action="store_true")
+        "Print the plan (units, steps, what is skipped and why, files) and stop.",
+        "--dry-run",
+        "--dry_run",
+        default=False,
+        action="store_true",
+    )
     reports_only: bool = _option(
-        "Only write the report pages and references again, from the records of former runs.", "--reports-only", default=False, action="store_true")
+        "Only write the report pages and references again, from the records of former runs.",
+        "--reports-only",
+        default=False,
+        action="store_true",
+    )
     stop_on_first_crash: bool = _option(
-        "Start nothing new after the first failure.", "--stop-on-first-crash", default=False, action="store_true")
+        "Start nothing new after the first failure.", "--stop-on-first-crash", default=False, action="store_true"
+    )
     notrack: bool = _option(argparse.SUPPRESS, "--notrack", default=False, action="store_true")
     verbose: int = _option("More on the screen; twice: tracebacks too.", "-v", "--verbose", default=0, action="count")
 
@@ -98,62 +171,6 @@ class Options:
 def families() -> dict[str, Family]:
     """Every family of every pipeline, by name."""
     return {family.name: family for pipeline in PIPELINES for family in pipeline.families}
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors end with the exit code of the BIDS execution specification."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[0].upper()}{message[1:]}.", f"See `{self.prog} --help`.")
-
-
-def parser(prog: str = "neuraxis") -> Parser:
-    """The command line, derived from Options and from the pipelines."""
-    found = Parser(prog=prog, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS,
-                   description=_DESCRIPTION, epilog=_EPILOG)
-    found.add_argument("bids_dir", type=Path, help="The input: a BIDS data set. It is only read.")
-    found.add_argument("output_dir", type=Path, help="The output: a BIDS derivative data set, made when it is not there.")
-    found.add_argument("levels", nargs="+", metavar="{participant,group}", help="What to do; both may be given.")
-    for one in dataclasses.fields(Options):
-        if one.metadata:
-            how = dict(one.metadata["how"])
-            text = one.metadata["help"].replace("{presets}", "; ".join(f"{n}: {p['help']}" for n, p in presets().items()))
-            if one.name.endswith(("_dir", "_file")) or one.name == "config":
-                how["type"] = Path
-            if one.name == "preset":
-                how["choices"] = list(presets())
-            found.add_argument(*one.metadata["flags"], dest=one.name, help=text, **how)
-    group = found.add_argument_group("methods", "One flag per family; `neuraxis methods` says what each is and lists its knobs.")
-    for family in families().values():
-        if len(family.methods) > 1:
-            group.add_argument(f"--{family.name.replace('_', '-')}", dest=f"family_{family.name}", choices=[m.name for m in family.methods],
-                               help=f"{family.title}. Default: {family.methods[0].name}, or as the preset says.")
-    group.add_argument("--set", dest="knob", nargs="+", action="extend", metavar="FAMILY.METHOD.KNOB=VALUE",
-                       help="Set a knob of a method, e.g. inversion.rts.delta=0.12.")
-    from neuraxis import __version__
-
-    found.add_argument("--version", action="version", version=f"Neuraxis {__version__}")
-    found.add_argument("--bids-exec-spec", action="store_true", help="Print the Boutiques descriptor of this app and stop.")
-    return found
-
-
-def parse(argv: Sequence[str]) -> Options:
-    """argv -> Options; UsageError says what is wrong."""
-    given = vars(parser().parse_args(argv))
-    for level in given["levels"]:
-        if level not in LEVELS:
-            raise AnalysisLevelError(f"The analysis level {level!r} is not known.", "Use participant, group or both.")
-    flags = {name: value for name, value in given.items() if not name.startswith("family_") and name not in ("knob", "bids_exec_spec")}
-    flags["methods"] = {name.removeprefix("family_"): value for name, value in given.items() if name.startswith("family_")}
-    flags["knobs"] = _knobs(given.get("knob", ()))
-    saved = read_config(given["config"]) if "config" in given else {}
-    preset = presets().get(flags.get("preset", saved.get("preset", "default")))
-    if preset is None:
-        raise UsageError(f"There is no preset {saved.get('preset')!r}.", f"Choose one of {', '.join(presets())}.")
-    merged: dict[str, Any] = {**saved, **flags}
-    for table in ("methods", "knobs"):
-        merged[table] = _merge(preset.get(table, {}), saved.get(table, {}), flags[table])
-    return make(merged)
 
 
 def make(values: Mapping[str, Any]) -> Options:
@@ -182,25 +199,6 @@ def make(values: Mapping[str, Any]) -> Options:
     return options
 
 
-def _knobs(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        path, equals, value = text.partition("=")
-        parts = path.split(".")
-        if not equals or len(parts) != 3:
-            raise UsageError(f"--set {text!r} is not FAMILY.METHOD.KNOB=VALUE.", "For example inversion.rts.delta=0.12.")
-        found.setdefault(".".join(parts[:2]), {})[parts[2]] = value
-    return found
-
-
-def _merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for table in tables:
-        for name, value in table.items():
-            merged[name] = {**merged.get(name, {}), **value} if isinstance(value, Mapping) else value
-    return merged
-
-
 def read_config(path: Path) -> dict[str, Any]:
     """Settings of a `run.toml`; knobs come back as "family.method" -> values."""
     try:
@@ -213,9 +211,14 @@ def read_config(path: Path) -> dict[str, Any]:
     science = {one.name for one in dataclasses.fields(Options) if one.metadata.get("science")} | {"methods", "knobs"}
     for name in content:
         if name not in science:
-            raise UsageError(f"{path} sets {name!r}, which is not a setting of the science.", f"It may set {', '.join(sorted(science))}.")
+            raise UsageError(
+                f"{path} sets {name!r}, which is not a setting of the science.",
+                f"It may set {', '.join(sorted(science))}.",
+            )
     nested = content.get("knobs", {})
-    content["knobs"] = {f"{family}.{method}": values for family, methods in nested.items() for method, values in methods.items()}
+    content["knobs"] = {
+        f"{family}.{method}": values for family, methods in nested.items() for method, values in methods.items()
+    }
     return content
 
 
@@ -250,21 +253,3 @@ def memory_mb(options: Options) -> float | None:
         return float(text[:-1]) * factor if factor else float(text)
     except ValueError:
         raise UsageError(f"--mem {options.mem!r} is not a size.", "For example 16G or 16000.") from None
-
-
-_DESCRIPTION = """\
-Quantitative MRI from BIDS to maps, tables and reports.
-
-  neuraxis BIDS_DIR OUTPUT_DIR participant         susceptibility, R2*, T2* and S0 maps of every participant
-  neuraxis BIDS_DIR OUTPUT_DIR participant group   the same, then one table and one page over all of them
-"""
-
-_EPILOG = """\
-other commands:
-  neuraxis simulate DIR      write a head phantom with known susceptibility as a BIDS data set
-  neuraxis tool METHOD       run one method on NIfTI files
-  neuraxis methods           every method with its knobs
-  neuraxis outputs           every output with its unit and file name
-
-A second run computes only what is missing or changed. Exit codes: {codes}
-"""

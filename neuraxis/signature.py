@@ -149,8 +149,17 @@ class Method:
         path = module if module.endswith("." + function.__name__) else f"{module}.{function.__name__}"
         dois = tuple(d.rstrip(".,;)") for d in re.findall(r"doi:(10\.\S+)", parts.get("References", "")))
         summary = " ".join(parts[""].split("\n\n")[0].split())
-        return Method(function, function.__name__, path, tuple(needs), tuple(knobs), summary, parts[""],
-                      parts.get("Returns", ""), dois)
+        return Method(
+            function,
+            function.__name__,
+            path,
+            tuple(needs),
+            tuple(knobs),
+            summary,
+            parts[""],
+            parts.get("Returns", ""),
+            dois,
+        )
 
     @functools.cached_property
     def source(self) -> str:

@@ -15,7 +15,17 @@ from neuraxis.bids.derivatives import read_json, write_atomically, write_json
 from neuraxis.report import group, page
 
 BIDS_VERSION = "1.11.1"
-IGNORED = ("*.html", "run.toml", "references.txt", "references.bib", "methods.md", "group_*", "work", "sub-*/figures", "logs")
+IGNORED = (
+    "*.html",
+    "run.toml",
+    "references.txt",
+    "references.bib",
+    "methods.md",
+    "group_*",
+    "work",
+    "sub-*/figures",
+    "logs",
+)
 HOME = "https://github.com/neuraxis/neuraxis"
 
 
@@ -61,7 +71,11 @@ def description(out: Path, bids: Path) -> dict[str, Any]:
     """dataset_description.json of the output."""
     raw = read_json(bids / "dataset_description.json")
     generated: dict[str, Any] = {"Name": "Neuraxis", "Version": __version__, "CodeURL": HOME}
-    for variable, kind in (("NEURAXIS_DOCKER_TAG", "docker"), ("APPTAINER_CONTAINER", "apptainer"), ("SINGULARITY_CONTAINER", "apptainer")):
+    for variable, kind in (
+        ("NEURAXIS_DOCKER_TAG", "docker"),
+        ("APPTAINER_CONTAINER", "apptainer"),
+        ("SINGULARITY_CONTAINER", "apptainer"),
+    ):
         if os.environ.get(variable):
             generated["Container"] = {"Type": kind, "Tag": os.path.basename(os.environ[variable])}
             break
@@ -69,17 +83,26 @@ def description(out: Path, bids: Path) -> dict[str, Any]:
     if raw.get("DatasetDOI"):
         source["DOI"] = raw["DatasetDOI"]
     return {
-        "Name": f"Neuraxis results of {raw.get('Name', bids.resolve().name)}", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative",
-        "License": raw.get("License", "n/a"), "GeneratedBy": [generated], "SourceDatasets": [source],
+        "Name": f"Neuraxis results of {raw.get('Name', bids.resolve().name)}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "License": raw.get("License", "n/a"),
+        "GeneratedBy": [generated],
+        "SourceDatasets": [source],
         "DatasetLinks": {"raw": os.path.relpath(bids.resolve(), out)},
     }
 
 
 def _readme() -> str:
-    rows = "\n".join(f"- `{a.file.suffix}` {dict(a.file.entities).get('desc', '')}: {a.title.lower()}, {a.meaning}"
-                     for a in ARTIFACTS.values() if a.file and a.keep == "always")
-    return (f"# Results of Neuraxis {__version__}\n\nOpen `sub-*.html` for a participant and `group.html` for all of them. `references.txt` lists "
-            f"what to cite, `methods.md` says what was done, and `run.toml` repeats it (`--config run.toml`).\n\n{rows}\n")
+    rows = "\n".join(
+        f"- `{a.file.suffix}` {dict(a.file.entities).get('desc', '')}: {a.title.lower()}, {a.meaning}"
+        for a in ARTIFACTS.values()
+        if a.file and a.keep == "always"
+    )
+    return (
+        f"# Results of Neuraxis {__version__}\n\nOpen `sub-*.html` for a participant and `group.html` for all of them. `references.txt` lists "
+        f"what to cite, `methods.md` says what was done, and `run.toml` repeats it (`--config run.toml`).\n\n{rows}\n"
+    )
 
 
 def write_participant_page(out: Path, label: str, records: list[dict[str, Any]]) -> None:
@@ -88,7 +111,10 @@ def write_participant_page(out: Path, label: str, records: list[dict[str, Any]])
     for record in (one for one in records if one["participant"] == label):
         steps = ran([record])
         dois = [doi for step in steps for doi in step["dois"]]
-        texts = {"methods_text": references.methods_paragraph(steps), "references_text": references.references_txt(dois, software())}
+        texts = {
+            "methods_text": references.methods_paragraph(steps),
+            "references_text": references.references_txt(dois, software()),
+        }
         mine.append({**record, **texts})
     write_atomically(out / f"sub-{label}.html", page.participant_page(mine, out))
 

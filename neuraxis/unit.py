@@ -89,9 +89,18 @@ def prepare(task: Task) -> Prepared:
         numbers["echo_spacing"] = np.diff(echo_times)
     sources = tuple(str(path.relative_to(options.bids_dir)) for path in unit.paths())
     store = UnitStore(
-        out=options.output_dir.resolve(), work=task.work / unit.name, entities=dict(unit.entities), label=unit.label,
-        field_strength=acquisition.field_strength, echo_times=tuple(float(t) for t in echo_times), echoes=unit.echoes,
-        suffix=unit.suffix, sources=sources, asked=frozenset(options.outputs), force=options.force)
+        out=options.output_dir.resolve(),
+        work=task.work / unit.name,
+        entities=dict(unit.entities),
+        label=unit.label,
+        field_strength=acquisition.field_strength,
+        echo_times=tuple(float(t) for t in echo_times),
+        echoes=unit.echoes,
+        suffix=unit.suffix,
+        sources=sources,
+        asked=frozenset(options.outputs),
+        force=options.force,
+    )
     folders = [Path(text.split("=", 1)[-1]) for text in options.derivatives]
     for folder in folders:
         if not folder.is_dir():
@@ -132,8 +141,14 @@ class Watcher:
         for text in warned:
             self.say(f"warning: {text}")
         entry = step_entry(self.prepared.plan, one, "computed")
-        entry |= {"seconds": round(seconds, 2), "peak_memory_mb": round(peak), "warnings": list(warned),
-                  "figures": [f for name, value in made.items() if isinstance(value, Volume) for f in self.figures(name, value)]}
+        entry |= {
+            "seconds": round(seconds, 2),
+            "peak_memory_mb": round(peak),
+            "warnings": list(warned),
+            "figures": [
+                f for name, value in made.items() if isinstance(value, Volume) for f in self.figures(name, value)
+            ],
+        }
         self.steps[one.step.by.name] = entry
         for name, value in made.items():
             if ARTIFACTS[name].statistics:
@@ -165,17 +180,37 @@ def statistics(unit: str, values: Any) -> dict[str, Any]:
     inside = values[values != 0].astype(float)
     if not inside.size:
         return {"unit": unit, "voxels": 0, "mean": None, "sd": None, "median": None}
-    return {"unit": unit, "voxels": int(inside.size), "mean": float(inside.mean()), "sd": float(inside.std()), "median": float(np.median(inside))}
+    return {
+        "unit": unit,
+        "voxels": int(inside.size),
+        "mean": float(inside.mean()),
+        "sd": float(inside.std()),
+        "median": float(np.median(inside)),
+    }
 
 
 def step_entry(plan: Plan, one: PlannedStep, status: str) -> dict[str, Any]:
     """What a record says of a step before it has run."""
-    knobs = [{"name": k.name, "value": one.knobs[k.name], "default": one.knobs[k.name] == k.default, "help": k.help} for k in one.method.knobs]
+    knobs = [
+        {"name": k.name, "value": one.knobs[k.name], "default": one.knobs[k.name] == k.default, "help": k.help}
+        for k in one.method.knobs
+    ]
     return {
-        "family": one.step.by.name, "title": one.step.by.title, "makes": list(one.step.makes), "status": status, "reason": one.reason,
-        "method": one.method.path, "summary": one.method.summary, "text": one.method.text, "knobs": knobs,
-        "dois": list(one.method.dois), "key": next((plan.keys[name] for name in one.step.makes if name in plan.keys), ""),
-        "seconds": None, "peak_memory_mb": None, "warnings": [], "figures": [],
+        "family": one.step.by.name,
+        "title": one.step.by.title,
+        "makes": list(one.step.makes),
+        "status": status,
+        "reason": one.reason,
+        "method": one.method.path,
+        "summary": one.method.summary,
+        "text": one.method.text,
+        "knobs": knobs,
+        "dois": list(one.method.dois),
+        "key": next((plan.keys[name] for name in one.step.makes if name in plan.keys), ""),
+        "seconds": None,
+        "peak_memory_mb": None,
+        "warnings": [],
+        "figures": [],
     }
 
 
@@ -196,7 +231,9 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
         notes = list(loaded.notes)
         for note in notes:
             watcher.say(note)
-        values: dict[str, Any] = {name: value for name in ("phase", "magnitude") if (value := getattr(loaded, name)) is not None}
+        values: dict[str, Any] = {
+            name: value for name in ("phase", "magnitude") if (value := getattr(loaded, name)) is not None
+        }
         values |= prepared.numbers
         for name, file in prepared.given.items():
             values[name] = read_image(file, ARTIFACTS[name], store.field_strength)
@@ -212,7 +249,9 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
     return record
 
 
-def _record(prepared: Prepared, watcher: Watcher, former: dict[str, Any], todo: set[int], notes: list[str]) -> dict[str, Any]:
+def _record(
+    prepared: Prepared, watcher: Watcher, former: dict[str, Any], todo: set[int], notes: list[str]
+) -> dict[str, Any]:
     task, plan = prepared.task, prepared.plan
     before = {step.get("family"): step for step in former.get("steps", [])}
     steps = []
@@ -223,22 +262,39 @@ def _record(prepared: Prepared, watcher: Watcher, former: dict[str, Any], todo: 
             entry = step_entry(plan, one, status)
             old = before.get(one.step.by.name, {})
             if status == "cached" and old.get("key") == entry["key"]:
-                entry |= {name: old[name] for name in ("seconds", "peak_memory_mb", "warnings", "figures") if name in old}
+                entry |= {
+                    name: old[name] for name in ("seconds", "peak_memory_mb", "warnings", "figures") if name in old
+                }
         steps.append(entry)
     for name, path in prepared.given.items():
         notes = [*notes, f"{ARTIFACTS[name].title} was given: {path}."]
-    outputs = [str(path.relative_to(prepared.store.out)) for name in plan.targets if prepared.store.has(name, plan.keys[name])
-               for path in prepared.store.paths(name)]
+    outputs = [
+        str(path.relative_to(prepared.store.out))
+        for name in plan.targets
+        if prepared.store.has(name, plan.keys[name])
+        for path in prepared.store.paths(name)
+    ]
     first = watcher.errors[0] if watcher.errors else None
     return {
-        "unit": task.unit.name, "participant": task.unit.participant, "session": task.unit.session, "pipeline": QSM.name,
-        "status": "ok" if first is None else "partial" if outputs else "failed", "error": str(first or ""),
-        "hint": first.hint if first else "", "exit_code": first.exit_code if first else 0, "version": __version__,
-        "command": " ".join(["neuraxis", *task.argv]), "started": time.strftime("%Y-%m-%dT%H:%M:%S"), "device": task.device,
-        "peak_memory_mb": max((s["peak_memory_mb"] or 0 for s in steps), default=0), "computed": len(todo),
-        "inputs": list(prepared.store.sources), "notes": notes, "warnings": [text for step in steps for text in step["warnings"]],
-        "steps": steps, "statistics": former.get("statistics", {}) | watcher.statistics, "outputs": outputs,
+        "unit": task.unit.name,
+        "participant": task.unit.participant,
+        "session": task.unit.session,
+        "pipeline": QSM.name,
+        "status": "ok" if first is None else "partial" if outputs else "failed",
+        "error": str(first or ""),
+        "hint": first.hint if first else "",
+        "exit_code": first.exit_code if first else 0,
+        "version": __version__,
+        "command": " ".join(["neuraxis", *task.argv]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        "device": task.device,
+        "peak_memory_mb": max((s["peak_memory_mb"] or 0 for s in steps), default=0),
+        "computed": len(todo),
+        "inputs": list(prepared.store.sources),
+        "notes": notes,
+        "warnings": [text for step in steps for text in step["warnings"]],
+        "steps": steps,
+        "statistics": former.get("statistics", {}) | watcher.statistics,
+        "outputs": outputs,
         "missing": plan.missing,
     }
-
-

@@ -29,7 +29,9 @@ def neuraxis(*words: object, check: int | None = 0, **more) -> subprocess.Comple
     command = [sys.executable, "-m", "neuraxis", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, **more)
     if check is not None:
-        assert done.returncode == check, f"{' '.join(command)} gave {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        assert done.returncode == check, (
+            f"{' '.join(command)} gave {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
     return done
 
 
@@ -55,13 +57,26 @@ def common(tmp_path_factory) -> Path:
 def small_bids(common) -> Path:
     """Two participants, four echoes, 4 mm."""
     words = ("--participants", 2, "--shape", 44, 52, 48, "--voxel-size", 4, 4, 4, "--fine", 4, "--t1w-size", 0)
-    return _once(common / "small" / "bids", lambda folder: neuraxis("simulate", folder, *words)) 
+    return _once(common / "small" / "bids", lambda folder: neuraxis("simulate", folder, *words))
 
 
 @pytest.fixture(scope="session")
 def small_out(common, small_bids) -> Path:
     """Results of both levels on `small_bids`, with the learned mask and all else as it comes."""
-    return _once(common / "small" / "out", lambda folder: neuraxis(small_bids, folder, "participant", "group", "--outputs", *ALL))
+    return _once(
+        common / "small" / "out", lambda folder: neuraxis(small_bids, folder, "participant", "group", "--outputs", *ALL)
+    )
 
 
-ALL = ("combined_magnitude", "mask", "unwrapped", "total_field", "local_field", "local_mask", "chi", "r2star", "t2star", "s0")
+ALL = (
+    "combined_magnitude",
+    "mask",
+    "unwrapped",
+    "total_field",
+    "local_field",
+    "local_mask",
+    "chi",
+    "r2star",
+    "t2star",
+    "s0",
+)

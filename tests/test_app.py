@@ -34,7 +34,8 @@ def test_usage_errors_have_their_exit_codes(tmp_path, small_bids):
     assert "Neuraxis" in neuraxis("--version").stdout
     assert "--inversion" in neuraxis("--help").stdout
     for words, code, text in (
-        ((), 64, "required"), ((small_bids, tmp_path / "o", "subject"), 17, "subject"),
+        ((), 64, "required"),
+        ((small_bids, tmp_path / "o", "subject"), 17, "subject"),
         ((small_bids, tmp_path / "o", "participant", "--nothing"), 64, "nothing"),
         ((small_bids, tmp_path / "o", "participant", "--participant-label", "99"), 18, "99"),
         ((small_bids, tmp_path / "o", "participant", "--set", "inversion.rts.nope=1"), 64, "nope"),
@@ -45,7 +46,9 @@ def test_usage_errors_have_their_exit_codes(tmp_path, small_bids):
         ((small_bids, small_bids, "participant"), 64, "output folder"),
     ):
         done = neuraxis(*words, check=code)
-        assert text in done.stderr and "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 3, done.stderr
+        assert text in done.stderr and "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 3, (
+            done.stderr
+        )
 
 
 def test_help_does_not_import_torch():
@@ -56,7 +59,11 @@ def test_help_does_not_import_torch():
 
 def test_the_plan_is_printed_and_nothing_written(small_bids, tmp_path):
     done = neuraxis(small_bids, tmp_path / "out", "participant", "--dry-run")
-    assert "sub-01_MEGRE" in done.stdout and "will run" in done.stdout and "sub-02/anat/sub-02_Chimap.nii.gz" in done.stdout
+    assert (
+        "sub-01_MEGRE" in done.stdout
+        and "will run" in done.stdout
+        and "sub-02/anat/sub-02_Chimap.nii.gz" in done.stdout
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -74,10 +81,29 @@ def test_a_knob_recomputes_only_what_follows(small_bids, small_out, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(small_out, out)
     before = stamps(out)
-    method = record(out)["steps"][[s["family"] for s in record(out)["steps"]].index("inversion")]["method"].split(".")[-1]
-    knob = next(k for s in record(out)["steps"] if s["family"] == "inversion" for k in s["knobs"] if isinstance(k["value"], float))
+    method = record(out)["steps"][[s["family"] for s in record(out)["steps"]].index("inversion")]["method"].split(".")[
+        -1
+    ]
+    knob = next(
+        k
+        for s in record(out)["steps"]
+        if s["family"] == "inversion"
+        for k in s["knobs"]
+        if isinstance(k["value"], float)
+    )
     setting = f"inversion.{method}.{knob['name']}={knob['value'] * 1.1}"
-    neuraxis(small_bids, out, "participant", "--participant-label", "sub-01", "--skip-bids-validation", "--set", setting, "--outputs", *ALL)
+    neuraxis(
+        small_bids,
+        out,
+        "participant",
+        "--participant-label",
+        "sub-01",
+        "--skip-bids-validation",
+        "--set",
+        setting,
+        "--outputs",
+        *ALL,
+    )
     changed = {path.name for path, stamp in stamps(out).items() if stamp != before[path]}
     assert changed == {"sub-01_Chimap.nii.gz"}
     assert {s["family"] for s in record(out)["steps"] if s["status"] == "computed"} == {"inversion", "reference"}
@@ -131,13 +157,20 @@ def nan(data):
     return data
 
 
-@pytest.mark.parametrize(("name", "how", "code"), [
-    ("echo-2_part-mag", lambda path: path.write_bytes(path.read_bytes()[:1000]), 65),
-    ("echo-3_part-phase", lambda path: (path.unlink(), path.symlink_to("../../.git/annex/objects/aa/bb/x.nii.gz")), 66),
-    ("echo-2_part-mag", lambda data: data[:, :, :-1], 65),
-    ("echo-4_part-phase", nan, 65),
-    ("echo-1_part-phase", lambda data: data * 0 + 1.0, 65),
-])
+@pytest.mark.parametrize(
+    ("name", "how", "code"),
+    [
+        ("echo-2_part-mag", lambda path: path.write_bytes(path.read_bytes()[:1000]), 65),
+        (
+            "echo-3_part-phase",
+            lambda path: (path.unlink(), path.symlink_to("../../.git/annex/objects/aa/bb/x.nii.gz")),
+            66,
+        ),
+        ("echo-2_part-mag", lambda data: data[:, :, :-1], 65),
+        ("echo-4_part-phase", nan, 65),
+        ("echo-1_part-phase", lambda data: data * 0 + 1.0, 65),
+    ],
+)
 def test_bad_images_give_one_sentence_that_names_the_file(bids, tmp_path, name, how, code):
     path = bids / f"sub-01/anat/sub-01_{name}_MEGRE.nii.gz"
     try:
@@ -154,11 +187,15 @@ def test_one_echo_makes_what_one_echo_can(bids, tmp_path):
         path.unlink()
     out = tmp_path / "out"
     neuraxis(bids, out, "participant", "--participant-label", "01", *FAST)
-    assert (out / "sub-01/anat/sub-01_Chimap.nii.gz").exists() and not (out / "sub-01/anat/sub-01_R2starmap.nii.gz").exists()
+    assert (out / "sub-01/anat/sub-01_Chimap.nii.gz").exists() and not (
+        out / "sub-01/anat/sub-01_R2starmap.nii.gz"
+    ).exists()
     skipped = {s["family"]: s["reason"] for s in record(out)["steps"] if s["status"] == "skipped"}
     assert "echo_spacing" in skipped["relaxometry"]
     assert "echo_spacing" in (out / "sub-01.html").read_text()
-    done = neuraxis(bids, tmp_path / "o2", "participant", "--participant-label", "01", *FAST, "--outputs", "r2star", check=66)
+    done = neuraxis(
+        bids, tmp_path / "o2", "participant", "--participant-label", "01", *FAST, "--outputs", "r2star", check=66
+    )
     assert "r2star" in done.stderr
 
 
@@ -172,10 +209,34 @@ def test_names_from_outside_are_escaped(bids, tmp_path):
 
 
 def test_tool_runs_one_method_on_files(small_out, tmp_path):
-    field, mask = small_out / "sub-01/fmap/sub-01_desc-local_fieldmap.nii.gz", small_out / "sub-01/anat/sub-01_desc-local_mask.nii.gz"
-    done = neuraxis("tool", "qsm.inversion.tkd", "--local-field", field, "--local-mask", mask, "-o", tmp_path / "chi.nii.gz", check=65)
+    field, mask = (
+        small_out / "sub-01/fmap/sub-01_desc-local_fieldmap.nii.gz",
+        small_out / "sub-01/anat/sub-01_desc-local_mask.nii.gz",
+    )
+    done = neuraxis(
+        "tool",
+        "qsm.inversion.tkd",
+        "--local-field",
+        field,
+        "--local-mask",
+        mask,
+        "-o",
+        tmp_path / "chi.nii.gz",
+        check=65,
+    )
     assert "Hz" in done.stderr
-    neuraxis("tool", "qsm.inversion.tkd", "--local-field", field, "--local-mask", mask, "--field-strength", 3, "-o", tmp_path / "chi.nii.gz")
+    neuraxis(
+        "tool",
+        "qsm.inversion.tkd",
+        "--local-field",
+        field,
+        "--local-mask",
+        mask,
+        "--field-strength",
+        3,
+        "-o",
+        tmp_path / "chi.nii.gz",
+    )
     chi = np.asarray(nibabel.load(tmp_path / "chi.nii.gz").dataobj)
     assert chi.any() and np.isfinite(chi).all() and json.loads((tmp_path / "chi.json").read_text())["Units"] == "ppm"
     assert "threshold" in neuraxis("tool", "qsm.inversion.tkd", "--help").stdout

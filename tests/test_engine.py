@@ -21,12 +21,17 @@ def family(name, *functions):
     return Family(name, name, tuple(Method.of(f) for f in functions))
 
 
-PIPELINE = Pipeline("toy", "Toy", ("raw", "extra"), (
-    Step(("doubled",), family("doubling", toy.double, toy.triple)),
-    Step(("shifted",), family("shifting", toy.shift)),
-    Step(("combined",), family("combining", toy.combine)),
-    Step(("total",), family("total", toy.total)),
-))
+PIPELINE = Pipeline(
+    "toy",
+    "Toy",
+    ("raw", "extra"),
+    (
+        Step(("doubled",), family("doubling", toy.double, toy.triple)),
+        Step(("shifted",), family("shifting", toy.shift)),
+        Step(("combined",), family("combining", toy.combine)),
+        Step(("total",), family("total", toy.total)),
+    ),
+)
 
 
 class Memory:
@@ -78,20 +83,35 @@ def test_a_method_is_read_off_its_signature_and_docstring():
     assert [(k.name, k.default, k.help) for k in method.knobs] == [("factor", 2.0, "What to multiply by; above 0.")]
 
 
-@pytest.mark.parametrize(("name", "text", "value"), [("factor", "3", 3.0), ("mode", "b", "b"), ("count", "4", 4), ("flag", "yes", True),
-                                                      ("sizes", "1,2", (1.0, 2.0)), ("either", "auto", "auto"), ("either", "0.5", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("factor", "3", 3.0),
+        ("mode", "b", "b"),
+        ("count", "4", 4),
+        ("flag", "yes", True),
+        ("sizes", "1,2", (1.0, 2.0)),
+        ("either", "auto", "auto"),
+        ("either", "0.5", 0.5),
+    ],
+)
 def test_knobs_are_read_from_text(name, text, value):
     assert Method.of(toy.triple).set({name: text})[name] == value
 
 
-@pytest.mark.parametrize(("name", "text"), [("factor", "x"), ("mode", "z"), ("count", "1.5"), ("flag", "2"), ("either", "maybe"), ("nothing", "1")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("factor", "x"), ("mode", "z"), ("count", "1.5"), ("flag", "2"), ("either", "maybe"), ("nothing", "1")],
+)
 def test_a_wrong_knob_is_refused_by_name(name, text):
     with pytest.raises(ValueError, match=name):
         Method.of(toy.triple).set({name: text})
 
 
 def test_the_plan_wants_only_what_the_targets_need_and_says_what_is_skipped():
-    fates = {one.method.name: (one.fate, one.reason) for one in plan(("combined",), given={"raw": "r", "extra": "e"}).steps}
+    fates = {
+        one.method.name: (one.fate, one.reason) for one in plan(("combined",), given={"raw": "r", "extra": "e"}).steps
+    }
     assert fates["total"][0] == "unwanted" and fates["combine"][0] == "run"
     without = {one.method.name: (one.fate, one.reason) for one in plan(("combined",), given={"extra": "e"}).steps}
     assert without["combine"] == ("skipped", "no raw; no raw") or without["combine"][0] == "skipped"
@@ -152,14 +172,18 @@ def test_results_are_checked():
 
 
 def test_warnings_of_methods_are_kept():
-    one = make_plan(Pipeline("p", "p", ("raw",), (Step(("x",), family("w", toy.warner)),)), {}, {}, {"raw": "r"}, ("x",)).steps[0]
+    one = make_plan(
+        Pipeline("p", "p", ("raw",), (Step(("x",), family("w", toy.warner)),)), {}, {}, {"raw": "r"}, ("x",)
+    ).steps[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert call(one, {"raw": ONES}, "cpu")[1] == ["take care"]
 
 
 def test_tensors_are_bound_without_copy_and_come_back_as_volumes():
-    one = make_plan(Pipeline("p", "p", ("raw",), (Step(("x",), family("t", toy.tensor)),)), {}, {}, {"raw": "r"}, ("x",)).steps[0]
+    one = make_plan(
+        Pipeline("p", "p", ("raw",), (Step(("x",), family("t", toy.tensor)),)), {}, {}, {"raw": "r"}, ("x",)
+    ).steps[0]
     made, _ = call(one, {"raw": ONES}, "cpu")
     assert isinstance(made["x"], Volume) and made["x"].data.dtype == np.float32 and made["x"].data[0, 0, 0] == 2
 
@@ -173,6 +197,8 @@ def test_unknown_methods_and_a_step_that_asks_for_nothing_made_are_refused():
 
 
 def test_errors_that_are_no_value_error_are_told_too():
-    one = make_plan(Pipeline("p", "p", ("raw",), (Step(("x",), family("c", toy.crash)),)), {}, {}, {"raw": "r"}, ("x",)).steps[0]
+    one = make_plan(
+        Pipeline("p", "p", ("raw",), (Step(("x",), family("c", toy.crash)),)), {}, {}, {"raw": "r"}, ("x",)
+    ).steps[0]
     with pytest.raises(MethodError, match="KeyError"):
         call(one, {"raw": ONES}, "cpu")

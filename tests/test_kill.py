@@ -13,7 +13,16 @@ import time
 import pytest
 from conftest import neuraxis
 
-WORDS = ("participant", "--participant-label", "01", "--skip-bids-validation", "--masking", "magnitude_threshold", "--nprocs", "1")
+WORDS = (
+    "participant",
+    "--participant-label",
+    "01",
+    "--skip-bids-validation",
+    "--masking",
+    "magnitude_threshold",
+    "--nprocs",
+    "1",
+)
 
 
 def digest(out):
@@ -28,8 +37,12 @@ def test_ten_random_kills(small_bids, tmp_path):
     chance = random.Random(1)
     out = tmp_path / "killed"
     for _ in range(10):
-        app = subprocess.Popen([sys.executable, "-m", "neuraxis", str(small_bids), str(out), *WORDS], start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        app = subprocess.Popen(
+            [sys.executable, "-m", "neuraxis", str(small_bids), str(out), *WORDS],
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         time.sleep(chance.uniform(0.3, whole))
         os.killpg(app.pid, signal.SIGKILL)
         app.wait()

@@ -46,16 +46,29 @@ def test_the_results_are_valid_bids(small_out, tmp_path):
     assert done.returncode == 0 and not issues, issues[:5]
 
 
-@pytest.mark.parametrize(("name", "low", "high", "unit"), [
-    ("anat/sub-01_Chimap", -5, 5, "ppm"), ("anat/sub-01_R2starmap", 0, 1000, "1/s"), ("anat/sub-01_T2starmap", 0, 5, "s"),
-    ("fmap/sub-01_desc-local_fieldmap", -300, 300, "Hz")])
+@pytest.mark.parametrize(
+    ("name", "low", "high", "unit"),
+    [
+        ("anat/sub-01_Chimap", -5, 5, "ppm"),
+        ("anat/sub-01_R2starmap", 0, 1000, "1/s"),
+        ("anat/sub-01_T2starmap", 0, 5, "s"),
+        ("fmap/sub-01_desc-local_fieldmap", -300, 300, "Hz"),
+    ],
+)
 def test_maps_have_unit_grid_and_range(small_out, small_bids, name, low, high, unit):
     image = nibabel.load(small_out / "sub-01" / f"{name}.nii.gz")
     raw = nibabel.load(small_bids / "sub-01/anat/sub-01_echo-1_part-phase_MEGRE.nii.gz")
     data, sidecar = np.asarray(image.dataobj), json.loads((small_out / "sub-01" / f"{name}.json").read_text())
-    assert Grid.of(image.shape, image.affine).same_as(Grid.of(raw.shape, raw.affine)) and image.header.get_xyzt_units()[0] == "mm"
+    assert (
+        Grid.of(image.shape, image.affine).same_as(Grid.of(raw.shape, raw.affine))
+        and image.header.get_xyzt_units()[0] == "mm"
+    )
     assert np.isfinite(data).all() and data.min() >= low and data.max() <= high and data.any()
-    assert sidecar["Units"] == unit and sidecar["Neuraxis"]["Key"] and sidecar["Sources"][0].startswith("bids:raw:sub-01/anat/")
+    assert (
+        sidecar["Units"] == unit
+        and sidecar["Neuraxis"]["Key"]
+        and sidecar["Sources"][0].startswith("bids:raw:sub-01/anat/")
+    )
 
 
 def test_the_maps_tell_the_truth(small_out, small_bids):
@@ -67,7 +80,9 @@ def test_the_maps_tell_the_truth(small_out, small_bids):
     inside = (chi != 0) & (labels >= 1) & (labels <= 9)
     assert np.corrcoef(chi[inside], truth[inside])[0, 1] > 0.6
     nuclei = [n for n in range(1, 10) if (inside & (labels == n)).sum() > 5]
-    slope = np.polyfit([truth[inside & (labels == n)].mean() for n in nuclei], [chi[inside & (labels == n)].mean() for n in nuclei], 1)[0]
+    slope = np.polyfit(
+        [truth[inside & (labels == n)].mean() for n in nuclei], [chi[inside & (labels == n)].mean() for n in nuclei], 1
+    )[0]
     assert 0.5 < slope < 1.3
     r2star = np.asarray(nibabel.load(small_out / "sub-01/anat/sub-01_R2starmap.nii.gz").dataobj)
     true_r2star = np.asarray(nibabel.load(truth_dir / "sub-01_R2starmap.nii.gz").dataobj)

@@ -32,8 +32,16 @@ def double(raw: Array, extra: Array | None = None, *, factor: float = 2.0) -> Ar
     return raw * factor
 
 
-def triple(raw: Array, *, factor: float = 3.0, mode: Literal["a", "b"] = "a", count: int = 1, flag: bool = False,
-           sizes: tuple[float, ...] = (1.0,), either: float | Literal["auto"] = 1.0) -> Array:
+def triple(
+    raw: Array,
+    *,
+    factor: float = 3.0,
+    mode: Literal["a", "b"] = "a",
+    count: int = 1,
+    flag: bool = False,
+    sizes: tuple[float, ...] = (1.0,),
+    either: float | Literal["auto"] = 1.0,
+) -> Array:
     """Triples."""
     return raw * factor
 

@@ -28,8 +28,10 @@ from neuraxis.volume import Grid, Volume
 
 nibabel = lazy.load("nibabel")
 
-ORDER = ("sub ses sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi space split "
-         "recording chunk atlas seg scale res den label desc").split()
+ORDER = (
+    "sub ses sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi space split "
+    "recording chunk atlas seg scale res den label desc"
+).split()
 """The order of entities in a BIDS name (BIDS 1.11.1, appendix "Entities")."""
 
 _TEMPORARY = ".writing-"
@@ -110,7 +112,12 @@ def _change_unit(data: Any, have: str, want: str, field_strength: float | None, 
     if have in ("", want, "arbitrary"):
         return data
     if field_strength is None or {have, want} != {"Hz", "ppm"}:
-        raise DataError(f"{path} is in {have}, and {want} is needed.", "Convert it, and say so in Units of its sidecar.")
+        hint = (
+            "Give the field strength."
+            if {have, want} == {"Hz", "ppm"}
+            else "Convert it, and say so in Units of its sidecar."
+        )
+        raise DataError(f"{path} is in {have}, and {want} is needed.", hint)
     factor = hz_per_ppm(field_strength)
     return (data * np.float32(factor) if want == "Hz" else data / np.float32(factor)).astype(np.float32)
 
@@ -180,8 +187,13 @@ class UnitStore:
             return value
         artifact, file = ARTIFACTS[name], ARTIFACTS[name].file
         assert file is not None
-        stored = value.data if value.data.dtype == bool else _change_unit(
-            np.asarray(value.data, np.float32), artifact.unit, file.unit, self.field_strength, paths[0])
+        stored = (
+            value.data
+            if value.data.dtype == bool
+            else _change_unit(
+                np.asarray(value.data, np.float32), artifact.unit, file.unit, self.field_strength, paths[0]
+            )
+        )
         parts = np.moveaxis(stored, -1, 0) if file.per_echo else [stored]
         for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
             sidecar = self._sidecar(path)
@@ -192,7 +204,9 @@ class UnitStore:
             for twin in (path, *self._twins(path, file.twins)):
                 write_atomically(twin, content)
                 write_json(self._sidecar(twin), text)
-        back = stored if stored.dtype == bool else _change_unit(stored, file.unit, artifact.unit, self.field_strength, "")
+        back = (
+            stored if stored.dtype == bool else _change_unit(stored, file.unit, artifact.unit, self.field_strength, "")
+        )
         return Volume(back, value.grid)
 
     def _twins(self, path: Path, others: Iterable[str]) -> list[Path]:
