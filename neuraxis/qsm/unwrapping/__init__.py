@@ -1,0 +1,6 @@
+"""Unwrapping of the phase in space and across echoes."""
+
+from neuraxis.qsm.unwrapping.laplacian import laplacian
+from neuraxis.qsm.unwrapping.romeo import romeo
+
+METHODS = (romeo, laplacian)
