@@ -35,7 +35,14 @@ def tissue_maps(folder: Path, options: Phantom) -> dict[str, str]:
     grid = image_grid(options)
     pose = np.diag([MNI_TO_ADULT] * 3 + [1.0])
     body = head(grid, Person(pose, body=options.seed + 1), options.field_strength, options.calcification)
-    maps = {"chi": body.chi, "M0": body.m0, "R1": body.r1, "R2star": body.r2star, "seg": body.labels, "mask": body.brain}
+    maps = {
+        "chi": body.chi,
+        "M0": body.m0,
+        "R1": body.r1,
+        "R2star": body.r2star,
+        "seg": body.labels,
+        "mask": body.brain,
+    }
     paths = {}
     for name, data in maps.items():
         paths[name] = str(folder / f"{name}.nii")

@@ -84,13 +84,11 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
         rec=options.reconstruction_label,
         filter_file=options.bids_filter_file,
     )
+    files = dataset.layout(options.bids_dir, labels, options.bids_database_dir)
     tasks: list[Task] = []
     codes: list[int] = []
     for label in labels:
-        try:
-            units, problems = dataset.gre_units(options.bids_dir, label, filters, options.bids_database_dir)
-        except NeuraxisError as error:
-            units, problems = [], [(f"sub-{label}", error)]
+        units, problems = dataset.gre_units(options.bids_dir, label, filters, files)
         for name, problem in problems:
             codes.append(_failed(options, label, name, problem, argv))
         tasks += [Task(unit, options, choose_device(options.device), tuple(argv), _work(options)) for unit in units]

@@ -11,6 +11,9 @@ from neuraxis.volume import Tensor
 
 torch = lazy.load("torch")
 
+_MOMENT_STEPS = 50
+"""At most so many corrections of a ball's second moments; five are common."""
+
 
 def difference(field: Tensor, axis: int, spacing: float, out: Tensor | None = None) -> Tensor:
     """Periodic forward difference along one axis, over `spacing` in mm."""
@@ -59,24 +62,39 @@ def laplacian_eigenvalues(shape: Shape, voxel_size: tuple[float, float, float], 
 
 
 def sphere(radius: float, voxel_size: tuple[float, float, float], device: object = None) -> Tensor:
-    """A ball with sum 1 on the smallest odd grid that holds it; `radius` in mm.
+    """A ball with sum 1 on an odd grid that holds it; `radius` in mm, above half the longest voxel edge.
 
-    A voxel weighs as much as the share of it inside, taken along its radius: so the mean value property of harmonic
-    fields holds on coarse and anisotropic grids nearly as well as in the continuum.
+    A voxel weighs as much as the share of it inside, taken along its radius. On anisotropic voxels the long axes are
+    then tapered, w exp(-a x^2), until the second moments agree along all axes: so every harmonic polynomial up to the
+    third order has its centre value as its mean over the ball, as in the continuum, however coarse the grid is.
+
+    Raises
+    ------
+    ValueError: the ball does not reach the next voxel along every axis.
     """
+    if not max(voxel_size) / 2 < radius < math.inf:
+        raise ValueError(f"a sphere of {radius} mm does not reach the next voxel of {voxel_size} mm")
     reach = [math.ceil(radius / h + 0.5) - 1 for h in voxel_size]
-    x, y, z = (
-        torch.arange(-r, r + 1, device=device, dtype=torch.float64).mul_(h)
-        for r, h in zip(reach, voxel_size, strict=True)
-    )
-    squares = (x[:, None, None] ** 2, y[None, :, None] ** 2, z[None, None, :] ** 2)
-    distance = torch.sqrt(squares[0] + squares[1] + squares[2])
-    # edge of a voxel as seen from the centre: |h . n| for the unit vector n to the voxel
+    squares = [
+        torch.arange(-n, n + 1, dtype=torch.float64).mul_(h).square_().view([-1 if i == axis else 1 for i in range(3)])
+        for axis, (n, h) in enumerate(zip(reach, voxel_size, strict=True))
+    ]
+    # a voxel's edge as seen from the centre: |h . n| with the unit vector n to the voxel
     seen = sum(s * h**2 for s, h in zip(squares, voxel_size, strict=True))
-    edge = torch.sqrt(seen) / distance.clamp_min(1e-9)
-    edge[reach[0], reach[1], reach[2]] = min(voxel_size)
+    distance = torch.sqrt(squares[0] + squares[1] + squares[2])
+    edge = (torch.sqrt(seen) / distance.clamp_min(1e-9)).clamp_min_(min(voxel_size))
     ball = ((radius - distance) / edge + 0.5).clamp_(0.0, 1.0)
-    return (ball / ball.sum()).float()
+    ball /= ball.sum()
+    for _ in range(_MOMENT_STEPS):
+        moments = [float((ball * s).sum()) for s in squares]
+        target = min(moments)
+        if max(moments) <= target * (1 + 1e-6):
+            break
+        for square, moment in zip(squares, moments, strict=True):
+            variance = float((ball * square**2).sum()) - moment**2
+            ball *= torch.exp(-(moment - target) / variance * square)  # a step of Newton's method
+        ball /= ball.sum()
+    return ball.float().to(device)
 
 
 def sphere_spectrum(shape: Shape, voxel_size: tuple[float, float, float], radius: float, device: object = None) -> Tensor:

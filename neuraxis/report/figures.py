@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +101,8 @@ def draw(
     inside = _turned(where, None, volume.grid, like=image).data != 0 if region is not None else None
     limits = _limits(of.view or View(), image.data, inside)
     best = b""
-    for panels, coarse in _attempts(image):
-        best = _render(image, mask, limits, of, panels, coarse, labels)
+    for panels, zoom in _attempts(image, limits):
+        best = _render(image, mask, limits, of, panels, zoom, labels)
         if len(best) <= MAX_BYTES:
             break
     return best
@@ -112,7 +113,7 @@ def _title(name: str) -> str:
 
 
 def _unit(artifact: Artifact) -> str:
-    return {"1": "no unit", "arbitrary": "arbitrary unit"}.get(artifact.unit, artifact.unit)
+    return {"1": "no unit", "arbitrary": "a.u."}.get(artifact.unit, artifact.unit)
 
 
 def _foreground(data: Array) -> Array:
@@ -162,17 +163,33 @@ def _limits(view: View, data: Array, inside: Array | None) -> tuple[float, float
     return (low, high) if high > low else (low, low + (abs(low) or 1.0))
 
 
-def _attempts(image: _Image) -> Iterator[tuple[list[_Panel], float]]:
-    """Panels, and voxels per pixel: from the richest picture to the smallest file."""
+def _attempts(image: _Image, limits: tuple[float, float] | None) -> Iterator[tuple[list[_Panel], float]]:
+    """Panels, and pixels per voxel at most: from the richest picture to the smallest file."""
     if image.data.ndim == 3:
         layouts = [_rows(image, layout) for layout in _LAYOUTS]
     else:
         most = min(4, image.data.shape[3])
         layouts = [_columns(image, echoes) for echoes in range(most, min(most, 2) - 1, -1)]
     for panels in layouts:
-        yield panels, 1.0
+        packed = sum(len(zlib.compress(_bytes(_cut(image.data, p), limits), 1)) for p in panels)
+        if packed < 0.8 * MAX_BYTES:
+            yield panels, math.inf
+        if packed < 1.2 * MAX_BYTES:
+            yield panels, 1.0
     for coarse in _COARSER:
-        yield layouts[-1], coarse
+        yield layouts[-1], 1 / coarse
+
+
+def _cut(data: Array, panel: _Panel) -> Array:
+    """The numbers of a panel, (across, up)."""
+    return np.take(data if data.ndim == 3 else data[..., panel.echo], panel.index, _PLANES[panel.plane][0])
+
+
+def _bytes(values: Array, limits: tuple[float, float] | None) -> Array:
+    """Numbers -> greys. What is not known (zero, not finite) is black."""
+    low, high = limits or (0.0, 1.0)
+    known = np.isfinite(values) & (values != 0)
+    return np.where(known, np.clip((np.where(known, values, low) - low) * (255 / (high - low)), 0, 255), 0).astype(np.uint8)
 
 
 def _places(image: _Image, plane: str, number: int) -> list[int]:
@@ -201,13 +218,12 @@ def _columns(image: _Image, echoes: int) -> list[_Panel]:
     ]
 
 
-def _scale(image: _Image, panels: Sequence[_Panel], coarse: float) -> float:
-    """Pixels per mm: a whole number of pixels per (smallest) voxel, as large as fits; fewer only when it must be."""
+def _scale(image: _Image, panels: Sequence[_Panel], zoom: float) -> float:
+    """Pixels per mm: a whole number of pixels per (smallest) voxel, as many as fit and `zoom` allows."""
     width = max(sum(max(_extent(image, p)[0], p.cell) for p in panels if p.row == row) for row in {p.row for p in panels})
     height = sum(max(_extent(image, p)[1] for p in panels if p.row == row) for row in {p.row for p in panels})
     fit = min(_WIDTH / width, _HEIGHT / height) * float(image.size.min())
-    per_voxel = float(math.floor(fit)) if fit >= 1 else fit
-    return (per_voxel if coarse == 1 else min(per_voxel, 1.0) / coarse) / float(image.size.min())
+    return min(float(math.floor(fit)) if fit >= 1 else fit, zoom) / float(image.size.min())
 
 
 def _extent(image: _Image, panel: _Panel) -> tuple[float, float]:
@@ -222,19 +238,19 @@ def _render(
     limits: tuple[float, float] | None,
     of: Artifact,
     panels: Sequence[_Panel],
-    coarse: float,
+    zoom: float,
     labels: Sequence[str],
 ) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    scale = _scale(image, panels, coarse)
+    scale = _scale(image, panels, zoom)
     pixels = {p: tuple(max(1, round(mm * scale)) for mm in _extent(image, p)) for p in panels}
     cells = {p: max(pixels[p][0], round(p.cell * scale)) for p in panels}
     rows = [[p for p in panels if p.row == row] for row in sorted({p.row for p in panels})]
     inner = max(sum(cells[p] + _GAP for p in row) for row in rows)
     font = max(11, round(inner / 95))
-    line, bar = round(1.5 * font), 8 * font
+    line, bar = round(1.5 * font), 9 * font
     top = line if image.data.ndim > 3 else 0
     width = max(inner, 30 * font) + bar
     height = top + sum(max(pixels[p][1] for p in row) + line for row in rows) + line
@@ -250,7 +266,7 @@ def _render(
             y = edge - line - (tallest + high) // 2
             axes = figure.add_axes((x / width, y / height, wide / width, high / height))
             _slice(axes, image, mask, limits, panel, averaged=scale * image.size.min() < 1)
-            for letter, dx, dy in zip(_PLANES[panel.plane][3], (0.6, wide / font - 0.6, 0, 0), (0, 0, 0.7, high / font - 0.7), strict=True):
+            for letter, dx, dy in zip(_PLANES[panel.plane][3], (0.8, wide / font - 0.8, 0, 0), (0, 0, 0.7, high / font - 0.7), strict=True):
                 draw_text(x + (dx * font or wide / 2), y + (dy * font or high / 2), letter)
             draw_text(x + wide / 2, edge - line / 2, _where(image, panel), "0.75")
             if top and number == 0:
@@ -271,32 +287,26 @@ def _writer(figure: Any, width: float, height: float, font: float) -> Callable[.
     def write(x: float, y: float, text: str, colour: str = "white", align: str = "center") -> None:
         figure.text(
             x / width, y / height, text, color=colour, fontsize=font, ha=align, va="center_baseline",
-            family="DejaVu Sans", parse_math=False, path_effects=[withStroke(linewidth=font / 5, foreground="black")],
+            family="DejaVu Sans", parse_math=False, path_effects=[withStroke(linewidth=font / 4, foreground="black")],
         )  # fmt: skip
 
     return write
 
 
 def _slice(axes: Any, image: _Image, mask: Array | None, limits: tuple[float, float] | None, panel: _Panel, averaged: bool) -> None:
-    import matplotlib
-
     axes.axis("off")
-    axis = _PLANES[panel.plane][0]
-    data = image.data if image.data.ndim == 3 else image.data[..., panel.echo]
-    values = np.asarray(np.take(data, panel.index, axis), np.float32)
-    low, high = limits or (0.0, 1.0)
-    values = np.where(np.isfinite(values) & (values != 0), values, min(low, 0.0))  # what is not known is black
+    grey = _bytes(_cut(image.data, panel), limits)
     axes.imshow(
-        values.T, cmap=matplotlib.colormaps["gray"], vmin=low, vmax=high, origin="lower", aspect="auto",
-        interpolation="antialiased" if averaged else "nearest", extent=(0, values.shape[0], 0, values.shape[1]),
+        grey.T, cmap="gray", vmin=0, vmax=255, origin="lower", aspect="auto", extent=(0, grey.shape[0], 0, grey.shape[1]),
+        interpolation="antialiased" if averaged else "nearest",
     )  # fmt: skip
     if mask is not None:
         from matplotlib.collections import LineCollection
 
         colour = tuple(c / 255 for c in _OUTLINE)
-        edges = _edges(np.take(mask, panel.index, axis))
+        edges = _edges(_cut(mask, panel))
         axes.add_collection(LineCollection(edges, colors=[colour], linewidths=1.6, antialiaseds=False), autolim=False)
-        axes.set(xlim=(0, values.shape[0]), ylim=(0, values.shape[1]))
+        axes.set(xlim=(0, grey.shape[0]), ylim=(0, grey.shape[1]))
 
 
 def _edges(mask: Array) -> Array:
@@ -343,6 +353,7 @@ def _colour_bar(figure: Any, place: tuple[float, float, float], limits: tuple[fl
     axes.spines[:].set_color("0.6")
     for fraction in (0.0, 0.5, 1.0):
         value = limits[0] + fraction * (limits[1] - limits[0])
+        value = 0.0 if abs(value) < 0.005 * (limits[1] - limits[0]) else value
         write(left + 1.5 * font, bottom + fraction * tall, _number(value), align="left")
     write(left, bottom + tall + 1.4 * font, _unit(of), align="left")
 
@@ -352,10 +363,13 @@ def _png(rgb: Array) -> bytes:
     from PIL import Image
 
     coloured = rgb[..., 0].astype(np.int16) - rgb[..., 2] > 40
-    grey = np.minimum(rgb[..., 1], 254)
-    grey[coloured] = 255
+    grey = np.ascontiguousarray(rgb[..., 1])
+    if coloured.any():
+        grey = np.minimum(grey, 254)
+        grey[coloured] = 255
     picture = Image.fromarray(grey)
-    picture.putpalette([v for g in range(255) for v in (g, g, g)] + list(_OUTLINE))
+    if coloured.any():
+        picture.putpalette([v for g in range(255) for v in (g, g, g)] + list(_OUTLINE))
     out = io.BytesIO()
-    picture.save(out, "PNG", compress_level=9)
+    picture.save(out, "PNG", compress_level=6)
     return out.getvalue()

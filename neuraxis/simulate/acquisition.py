@@ -99,7 +99,9 @@ def scan(options: Phantom, person: Person, seed: int) -> Scan:
     body = head(whole, person, options.field_strength, options.calcification)
     field = total_field(body.chi, whole)[window].clone()
     local = tissue_field(body.chi, body.brain, whole)[window].clone()
-    body = Head(fine, *(part[window].clone() for part in (body.chi, body.m0, body.r1, body.r2star, body.labels, body.brain)))
+    body = Head(
+        fine, *(part[window].clone() for part in (body.chi, body.m0, body.r1, body.r2star, body.labels, body.brain))
+    )
     if not body.brain.any():
         raise ValueError(f"no brain lies in a field of view of shape {options.shape} and voxels {options.voxel_size}")
     field = shim(field, body.brain, fine)
@@ -109,7 +111,9 @@ def scan(options: Phantom, person: Person, seed: int) -> Scan:
     echoes = []
     for time in options.echo_times:
         strength = s0 * torch.exp(body.r2star * -time)
-        echoes.append(_average(torch.polar(strength, field * (turn * time) + offset), factors).numpy())
+        phase = field * (turn * time) + offset
+        parts = [_average(part, factors) for part in (strength * torch.cos(phase), strength * torch.sin(phase))]
+        echoes.append(torch.complex(*parts).numpy())
     brain = _average(body.brain.float(), factors) >= 0.5
     noise = float(np.abs(echoes[0]).max()) / options.snr
     return Scan(
@@ -167,8 +171,7 @@ def _average(fine: Tensor, factors: tuple[int, ...]) -> Tensor:
     """Mean over the fine voxels of each voxel."""
     if max(factors) == 1:
         return fine
-    (x, y, z), (a, b, c) = fine.shape, factors
-    return fine.reshape(x // a, a, y // b, b, z // c, c).mean(dim=(1, 3, 5))
+    return torch.nn.functional.avg_pool3d(fine[None], factors)[0]
 
 
 def _most_frequent(labels: Tensor, factors: tuple[int, ...]) -> Tensor:

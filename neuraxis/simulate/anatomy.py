@@ -17,6 +17,7 @@ import lazy_loader as lazy
 import numpy as np
 
 from neuraxis.simulate import shapes
+from neuraxis.simulate.drawing import edge, ellipsoid_share, overlap, positions, sample, tube_share
 from neuraxis.simulate.tissues import R2PRIME_PER_PPM_TESLA, TISSUES, Tissue
 from neuraxis.volume import Array, Grid, Tensor
 
@@ -71,8 +72,14 @@ def _template() -> tuple[Array, Array]:
     folder = Path(found.origin).parent / "datasets" / "data"
     images = [nib.load(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz") for name in ("gm", "wm", "t1")]
     grey, white, t1 = (np.asanyarray(image.dataobj) for image in images)
-    channels = np.stack([grey.astype(np.float32) / 255, white.astype(np.float32) / 255, (t1 > 0).astype(np.float32)])
-    return channels, np.asarray(images[0].affine)
+    # the air around the brain is cut away, so that less has to be sampled
+    low, high = np.argwhere(t1 > 0).min(axis=0) - 1, np.argwhere(t1 > 0).max(axis=0) + 2
+    low = np.maximum(low, 0)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    affine = np.array(images[0].affine)
+    affine[:3, 3] += affine[:3, :3] @ low
+    grey, white = (share[box].astype(np.float32) / 255 for share in (grey, white))
+    return np.stack([grey, white, (t1[box] > 0).astype(np.float32)]), affine
 
 
 @lru_cache(maxsize=1)
@@ -103,32 +110,10 @@ def _texture(shape: tuple[int, ...], seed: int) -> Array:
     return np.clip(found / found.std(), -3, 3)
 
 
-def _sample(channels: Array, affine: Array, grid: Grid, pose: Array, border: str) -> Tensor:
-    """Channels (C, ...) of the head seen at the voxels of `grid`: (C, X, Y, Z), linear interpolation."""
-    to_voxel = np.linalg.inv(pose @ affine) @ grid.matrix
-    size = np.array(channels.shape[1:])
-    scale = 2.0 / (size - 1)
-    source = torch.from_numpy(channels)[None]
-    found = torch.empty((len(channels), *grid.shape))
-    j, k = torch.arange(grid.shape[1]).double(), torch.arange(grid.shape[2]).double()
-    for start in range(0, grid.shape[0], 16):
-        i = torch.arange(start, min(start + 16, grid.shape[0])).double()
-        axes = []
-        for row in (2, 1, 0):  # grid_sample wants the last axis first
-            a, b, c, d = (float(v) * scale[row] for v in to_voxel[row])
-            position = (a * i)[:, None, None] + (b * j)[None, :, None] + (c * k + (d - 1))[None, None, :]
-            axes.append(position.float())
-        at = torch.stack(axes, dim=-1)[None]
-        found[:, start : start + len(i)] = torch.nn.functional.grid_sample(
-            source, at, mode="bilinear", padding_mode=border, align_corners=True
-        )[0]
-    return found
-
-
 def reach(grid: Grid, person: Person) -> Grid:
     """The grid, grown by whole voxels until it holds the head and neck: what is outside the picture has a field too."""
     depth, affine = _depth()
-    inside = _outside_head(torch.from_numpy(depth), _positions(Grid.of(depth.shape, affine))) < 2
+    inside = _outside_head(torch.from_numpy(depth), positions(Grid.of(depth.shape, affine))) < 2
     points = np.stack(np.nonzero(inside.numpy()), axis=1)[::7] @ affine[:3, :3].T + affine[:3, 3]
     voxels = np.linalg.inv(grid.matrix) @ person.pose @ np.c_[points, np.ones(len(points))].T
     low = np.minimum(np.floor(voxels[:3].min(axis=1)), 0).astype(int)
@@ -136,17 +121,6 @@ def reach(grid: Grid, person: Person) -> Grid:
     matrix = grid.matrix.copy()
     matrix[:3, 3] += matrix[:3, :3] @ low
     return Grid.of(high - low + 1, matrix)
-
-
-def _positions(grid: Grid, pose: Array | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """MNI coordinates (x, y, z) of every voxel, each (X, Y, Z); mm."""
-    matrix = grid.matrix if pose is None else np.linalg.inv(pose) @ grid.matrix
-    steps = [torch.arange(n).float() for n in grid.shape]
-    x, y, z = (
-        (steps[0] * row[0] + row[3])[:, None, None] + (steps[1] * row[1])[None, :, None] + (steps[2] * row[2])
-        for row in matrix[:3].tolist()
-    )
-    return x, y, z
 
 
 def _outside_head(depth: Tensor, position: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -182,42 +156,38 @@ def head(grid: Grid, person: Person, field_strength: float, calcification: bool 
     maps, labels = _drawing(grid)
     depth_map, coarse = _depth()
     both = np.stack([depth_map, _texture(depth_map.shape, person.body)])
-    depth, texture = _sample(both, coarse, grid, person.pose, "border")
+    depth, texture = sample(both, coarse, grid, person.pose, "border")
 
     def paint(tissue: Tissue, share: Tensor, where: Where = (slice(None),) * 3) -> None:
         for level, value in zip(maps, _numbers(tissue, person, field_strength), strict=True):
             level[where] += share * (value - level[where])
         labels[where] = torch.where(share > 0.5, tissue.label, labels[where])
 
-    def edge(distance: Tensor) -> Tensor:
-        return (0.5 - distance / voxel).clamp_(0, 1)
+    def paint_shapes(several: list[shapes.Ellipsoid], where_not: Tensor | None = None) -> None:
+        for shape in several:
+            where, share = ellipsoid_share(shape, grid, person.pose, voxel)
+            paint(TISSUES[shape.tissue], share if where_not is None else share * ~where_not[where], where)
 
-    skin = _outside_head(depth, _positions(grid, person.pose))
-    paint(TISSUES["muscle"], edge(skin))
-    paint(TISSUES["bone"], edge(depth - SKULL))
-    paint(TISSUES["CSF"], edge(depth - DURA))
-    _draw_tubes(_spine(), grid, person.pose, voxel, paint)
+    def paint_tubes(several: list[shapes.Tube], where_not: Tensor | None = None) -> None:
+        for tube in several:
+            where, share = tube_share(tube, grid, person.pose, voxel)
+            paint(TISSUES[tube.tissue], share if where_not is None else share * ~where_not[where], where)
+
+    skin = _outside_head(depth, positions(grid, person.pose))
+    paint(TISSUES["muscle"], edge(skin, voxel))
+    paint(TISSUES["bone"], edge(depth - SKULL, voxel))
+    paint(TISSUES["CSF"], edge(depth - DURA, voxel))
+    paint_tubes(_spine())
     brain = _paint_brain(maps, labels, grid, person, field_strength)
-    for shape in shapes.both_sides(shapes.CAVITIES):
-        where, points = _box(grid, person.pose, shape.centre, max(shape.axes) + 2 * voxel)
-        share = edge(torch.from_numpy(shapes.outside(shape, points)).float())
-        paint(TISSUES[shape.tissue], share * ((depth[where] > 4) & (skin[where] < -4)), where)
-    for stations in shapes.AIRWAYS:
-        _draw_tubes([shapes.tube("air", stations)], grid, person.pose, voxel, paint)
+    paint_shapes(shapes.both_sides(shapes.CAVITIES), (depth <= 4) | (skin >= -4))
+    del skin
+    paint_tubes([shapes.tube("air", stations) for stations in shapes.AIRWAYS])
     fluid = labels == TISSUES["CSF"].label
-    nuclei = shapes.both_sides(shapes.NUCLEI)
-    tails = [shapes.tube("caudate", part) for part in (shapes.CAUDATE, shapes.mirrored(shapes.CAUDATE))]
-    _draw_tubes(tails, grid, person.pose, voxel, paint, but=fluid)
-    for shape in nuclei:
-        where, points = _box(grid, person.pose, shape.centre, max(shape.axes) + 2 * voxel)
-        share = edge(torch.from_numpy(shapes.outside(shape, points)).float())
-        paint(TISSUES[shape.tissue], share * ~fluid[where], where)
-    vessels = shapes.veins(depth_map, coarse, np.random.default_rng([person.body, 2]))
-    _draw_tubes(vessels, grid, person.pose, voxel, paint)
+    paint_tubes([shapes.tube("caudate", part) for part in (shapes.CAUDATE, shapes.mirrored(shapes.CAUDATE))], fluid)
+    paint_shapes(shapes.both_sides(shapes.NUCLEI), fluid)
+    paint_tubes(shapes.veins(depth_map, coarse, np.random.default_rng([person.body, 2])))
     if calcification:
-        shape = shapes.CALCIFICATION
-        where, points = _box(grid, person.pose, shape.centre, max(shape.axes) + 2 * voxel)
-        paint(TISSUES[shape.tissue], edge(torch.from_numpy(shapes.outside(shape, points)).float()), where)
+        paint_shapes([shapes.CALCIFICATION])
     chi, m0, r1, r2star, rough = maps
     before = chi.abs()
     chi += rough * texture
@@ -255,7 +225,11 @@ def _spine() -> list[shapes.Tube]:
 def _paint_brain(maps: list[Tensor], labels: Tensor, grid: Grid, person: Person, field_strength: float) -> Tensor:
     """Mix grey matter, white matter and CSF into the maps by their share; the mask of the brain."""
     channels, affine = _template()
-    grey, white, inside = _sample(channels, affine, grid, person.pose, "zeros")
+    found = torch.zeros(grid.shape, dtype=torch.bool)
+    window, part = overlap(grid, person.pose @ affine, channels.shape[1:])
+    if 0 in part.shape:
+        return found
+    grey, white, inside = sample(channels, affine, part, person.pose, "zeros")
     fluid = (1 - grey - white).clamp_(min=0)
     # the average of 152 brains is blurred: a power of the shares makes it one brain again
     shares = [white.pow_(3), grey.pow_(3), fluid.pow_(3)]
@@ -263,58 +237,17 @@ def _paint_brain(maps: list[Tensor], labels: Tensor, grid: Grid, person: Person,
     tissues = [TISSUES[name] for name in ("white matter", "grey matter", "CSF")]
     brain = inside > 0.5
     lead = torch.maximum(shares[1], shares[2])
-    labels[brain & (shares[0] >= lead)] = tissues[0].label
-    labels[brain & (shares[0] < lead) & (shares[1] >= shares[2])] = tissues[1].label
-    labels[brain & (shares[2] >= lead) & (shares[2] > shares[0])] = tissues[2].label
+    drawn = labels[window]
+    drawn[brain & (shares[0] >= lead)] = tissues[0].label
+    drawn[brain & (shares[0] < lead) & (shares[1] >= shares[2])] = tissues[1].label
+    drawn[brain & (shares[2] >= lead) & (shares[2] > shares[0])] = tissues[2].label
+    outside = 1 - inside
     inside /= total
     for share in shares:
         share *= inside
-    outside = 1 - inside * total
     for number, level in enumerate(maps):
-        level *= outside
+        level[window] *= outside
         for share, tissue in zip(shares, tissues, strict=True):
-            level.add_(share, alpha=_numbers(tissue, person, field_strength)[number])
-    return brain
-
-
-def _box(grid: Grid, pose: Array, centre: tuple[float, float, float], radius: float) -> tuple[tuple[slice, ...], Array]:
-    """The part of the grid around a point of the head, and the MNI positions of its voxels (..., 3)."""
-    to_voxel = np.linalg.inv(grid.matrix) @ pose
-    middle = to_voxel @ np.array([*centre, 1.0])
-    half = np.linalg.norm(to_voxel[:3, :3], axis=1) * radius + 1
-    low = np.clip(np.floor(middle[:3] - half), 0, np.array(grid.shape)).astype(int)
-    high = np.clip(np.ceil(middle[:3] + half) + 1, low, np.array(grid.shape)).astype(int)
-    voxels = np.stack(np.meshgrid(*[np.arange(a, b) for a, b in zip(low, high, strict=True)], indexing="ij"), axis=-1)
-    back = np.linalg.inv(to_voxel)
-    return tuple(slice(a, b) for a, b in zip(low, high, strict=True)), voxels @ back[:3, :3].T + back[:3, 3]
-
-
-def _near(tube: shapes.Tube, grid: Grid, pose: Array, thick: float) -> Array:
-    """The voxels within `thick` mm (of the head) of a tube, (N, 3), and a few more."""
-    to_voxel = np.linalg.inv(grid.matrix) @ pose
-    length = np.linalg.norm(np.diff(tube.points, axis=0), axis=1)
-    stride = max(int(thick / 3 / length.max()), 1)
-    half = np.ceil(np.linalg.norm(to_voxel[:3, :3], axis=1) * (thick + stride * length.max() / 2)).astype(int)
-    window = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in half], indexing="ij"), axis=-1).reshape(-1, 3)
-    stations = np.concatenate([tube.points[::stride], tube.points[-1:]])
-    centres = np.rint(stations @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
-    voxels = (np.unique(centres, axis=0)[:, None] + window).reshape(-1, 3)
-    voxels = voxels[((voxels >= 0) & (voxels < np.array(grid.shape))).all(axis=1)]
-    flat = np.unique(np.ravel_multi_index(tuple(voxels.T), grid.shape))
-    return np.stack(np.unravel_index(flat, grid.shape), axis=1)
-
-
-def _draw_tubes(tubes, grid: Grid, pose: Array, voxel: float, paint, but: Tensor | None = None) -> None:  # type: ignore[no-untyped-def]
-    """Paint each tube with soft edges; a tube thinner than a voxel fills the part of it that it takes."""
-    to_mni = np.linalg.inv(pose) @ grid.matrix
-    for tube in tubes:
-        thick = float(tube.radii.max()) + voxel
-        voxels = _near(tube, grid, pose, thick)
-        points = voxels @ to_mni[:3, :3].T + to_mni[:3, 3]
-        distance, nearest = scipy.spatial.cKDTree(tube.points).query(points, distance_upper_bound=thick)
-        radius = np.append(tube.radii, 0.0)[nearest]
-        share = np.clip(0.5 - (distance - radius) / voxel, 0, 1) * np.minimum(np.pi * (radius / voxel) ** 2, 1)
-        keep = share > 0
-        where = tuple(torch.from_numpy(axis) for axis in voxels[keep].T)
-        share = torch.from_numpy(share[keep]).float()
-        paint(TISSUES[tube.tissue], share if but is None else share * ~but[where], where)
+            level[window].add_(share, alpha=_numbers(tissue, person, field_strength)[number])
+    found[window] = brain
+    return found

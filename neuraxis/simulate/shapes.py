@@ -122,7 +122,9 @@ def tube(tissue: str, stations: tuple, step: float = 0.5) -> Tube:
     at = np.linspace(0, along[-1], max(int(along[-1] / step), 2) + 1)
     if len(points) > 2:
         return Tube(tissue, scipy.interpolate.PchipInterpolator(along, points)(at), np.interp(at, along, radii))
-    return Tube(tissue, np.stack([np.interp(at, along, axis) for axis in points.T], axis=1), np.interp(at, along, radii))
+    return Tube(
+        tissue, np.stack([np.interp(at, along, axis) for axis in points.T], axis=1), np.interp(at, along, radii)
+    )
 
 
 def mirrored(stations: tuple) -> tuple:

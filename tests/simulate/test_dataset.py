@@ -29,7 +29,9 @@ def files(folder):
 @pytest.mark.parametrize("part", [".", "derivatives/truth"])
 def test_is_valid_bids(root, part):
     found = subprocess.run(
-        ["bids-validator-deno", str(root / part), "--format", "json", "--ignoreWarnings"], capture_output=True, text=True
+        ["bids-validator-deno", str(root / part), "--format", "json", "--ignoreWarnings"],
+        capture_output=True,
+        text=True,
     )
     assert found.returncode == 0, found.stdout[:2000]
 

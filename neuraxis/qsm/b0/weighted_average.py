@@ -33,10 +33,10 @@ def weighted_average(
         field = sum_e w_e phase_e / (k TE_e) / sum_e w_e,   k = rad per ppm and second
 
     The noise of the field follows from that of the phase, sigma / S_e. sigma^2 of a voxel is the mean of what the
-    echoes of the voxel leave over, sum_e S_e^2 (phase_e - k TE_e field)^2 / (E - 1), and of its median in the mask
-    (which is the least it can be): where the phase does not grow as a straight line, or the signal is lost, the noise is large. With one echo, the
-    differences from the six neighbours stand for what is left over. The neighbours' part and the prior weight (3) are
-    conventions of this program.
+    echoes of the voxel leave over, sum_e S_e^2 (phase_e - k TE_e field)^2 / (E - 1), and of its median in the mask,
+    which is the least it can be: where the phase does not grow as a straight line, or the signal is lost, the noise
+    is large. With one echo, the difference from the six neighbours stands for what is left over. This estimate of the
+    noise, with the weight of the median (3 echoes), is a convention of this program.
 
     Parameters
     ----------

@@ -18,7 +18,9 @@ def laplacian(phase: Tensor, mask: Tensor, grid: Grid, phase_offset: Tensor | No
     Wraps vanish from the differences between neighbours when these are wrapped; their divergence is the Laplacian of
     the unwrapped phase, and Poisson's equation gives the phase back:
 
-        unwrapped = inverse Laplacian (mask x divergence(wrap(gradient(phase))))
+        unwrapped = inverse Laplacian (divergence(wrap(gradient(phase))))
+
+    Departure from the paper: only differences between two voxels of the mask count, as the phase outside is noise.
 
     Always smooth, never congruent: what fields from outside the mask did to the phase is mostly lost, so it suits a
     look at data that defeat region growing rather than a quantitative field map. Each echo has mean zero in the mask.
@@ -66,8 +68,8 @@ def laplacian(phase: Tensor, mask: Tensor, grid: Grid, phase_offset: Tensor | No
             one = one - phase_offset[box]
         source = torch.zeros_like(one)
         for axis, spacing in enumerate(grid.voxel_size):
-            add_adjoint_difference(source, wrap(difference(one, axis, 1.0)).div_(spacing), axis, spacing)
-        source *= inside
+            steps = wrap(difference(one, axis, spacing=1.0)).mul_(inside & torch.roll(inside, -1, axis))
+            add_adjoint_difference(source, steps.div_(spacing), axis, spacing)
         found = irfftn(rfftn(source, shape).mul_(inverse), shape, here)
         whole[echo][box] = torch.where(inside, found - found[inside].mean(), torch.zeros_like(one))
     return whole.permute(1, 2, 3, 0)

@@ -1,0 +1,1 @@
+"""BIDS: data sets, sidecars, images and derivatives."""

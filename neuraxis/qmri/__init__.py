@@ -1,0 +1,1 @@
+"""Quantitative MRI that belongs to no organ."""
