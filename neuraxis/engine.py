@@ -34,7 +34,7 @@ class Family:
     @staticmethod
     def of(package: types.ModuleType) -> Family:
         """The family in a package: its last name, its docstring's first line, its METHODS."""
-        title = (package.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        title = (package.__doc__ or "").strip().splitlines()[0].split(":")[0].rstrip(".")
         return Family(package.__name__.split(".")[-1], title, tuple(Method.of(f) for f in package.METHODS))
 
     def method(self, name: str | None = None) -> Method:
