@@ -148,8 +148,12 @@ def uses(steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for step in steps:
         for doi in step.get("dois", ()):
-            found.setdefault(doi.lower(), []).append(f"{step['title']} ({_short(step)})")
+            found.setdefault(doi.lower(), []).append(f"{_heading(step)} ({_short(step)})")
     return {doi: "; ".join(dict.fromkeys(what)) for doi, what in found.items()}
+
+
+def _heading(step: Mapping[str, Any]) -> str:
+    return str(step["title"]).split(": ")[0]
 
 
 def _short(step: Mapping[str, Any]) -> str:
@@ -167,7 +171,11 @@ def references_txt(dois: Iterable[str] | Mapping[str, str], software: Mapping[st
 
     `dois`: those of the methods that ran, in order, or what `uses` gives. `software`: name -> version.
     """
-    dois = {k.lower(): v for k, v in dois.items()} if isinstance(dois, Mapping) else dict.fromkeys(map(str.lower, dois), "")
+    dois = (
+        {k.lower(): v for k, v in dois.items()}
+        if isinstance(dois, Mapping)
+        else dict.fromkeys(map(str.lower, dois), "")
+    )
     cited = {**_software_dois(software), **{doi: what for doi, what in dois.items() if what}}
     lines = []
     for doi, number in numbered(dois, software).items():
@@ -204,12 +212,12 @@ def methods_paragraph(steps: Sequence[Mapping[str, Any]], software: Mapping[str,
     sentences = []
     for step in ran:
         if step.get("status") == "given":
-            sentences.append(f"{step['title']}: taken from files that were given")
+            sentences.append(f"{_heading(step)}: taken from files that were given")
             continue
         changed = [f"{knob['name']} = {_value(knob['value'])}" for knob in step.get("knobs", ()) if not knob["default"]]
         setting = f", with {', '.join(changed)}" if changed else ""
         summary = str(step.get("summary", "")).split(". ")[0].rstrip(".") or _short(step)
-        sentences.append(f"{step['title']}: {summary} ({_short(step)}){_cite(step.get('dois', ()), numbers)}{setting}")
+        sentences.append(f"{_heading(step)}: {summary} ({_short(step)}){_cite(step.get('dois', ()), numbers)}{setting}")
     order = "; ".join(f"({number}) {sentence}" for number, sentence in enumerate(sentences, 1))
     rest = ", ".join(f"{n} {v}{_cite(_software_dois([n]), numbers)}" for n, v in software.items() if n != "Neuraxis")
     built = f" Computations used {rest}." if rest else ""

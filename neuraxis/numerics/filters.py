@@ -23,7 +23,9 @@ def gaussian_matrix(length: int, sigma: float, device: object = None) -> Tensor:
     return torch.exp(-0.5 * ((position[:, None] - position[None, :]) / sigma) ** 2)
 
 
-def gaussian_sum(field: Tensor, sigma: float | tuple[float, float, float], voxel_size: tuple[float, float, float]) -> Tensor:
+def gaussian_sum(
+    field: Tensor, sigma: float | tuple[float, float, float], voxel_size: tuple[float, float, float]
+) -> Tensor:
     """Gaussian-weighted sum of the voxels around each voxel of (..., X, Y, Z), zero beyond the border; `sigma` in mm.
 
     Not normalised: a constant does not stay what it is. One matrix product per axis, exact, at the speed of the

@@ -1,7 +1,7 @@
 """Edge weights, region growing and temporal unwrapping of phase images, compiled.
 
-Arrays here are numpy, float32 and C-contiguous; `weights` is uint8, (X, Y, Z, 3): entry [x, y, z, d] belongs to the edge
-between a voxel and the next one along axis d, 1 (worst) to 255 (best), 0 where there is no edge.
+Arrays here are numpy, float32 and C-contiguous; `weights` is uint8, (X, Y, Z, 3): entry [x, y, z, d] belongs to the
+edge between a voxel and the next one along axis d, 1 (worst) to 255 (best), 0 where there is no edge.
 """
 
 from __future__ import annotations
@@ -176,9 +176,7 @@ def grow(phase: Array, weights: Array, mask: Array) -> tuple[Array, Array]:
     island = np.zeros(phase.shape, np.int32)
     strides = np.array([phase.shape[1] * phase.shape[2], phase.shape[2], 1], np.int64)
     following = np.empty(weights.size, np.int32 if weights.size < 2**31 else np.int64)  # the buckets' linked lists
-    _grow(
-        phase.ravel(), weights.ravel().copy(), mask.ravel(), strides, following, unwrapped.ravel(), island.ravel()
-    )
+    _grow(phase.ravel(), weights.ravel().copy(), mask.ravel(), strides, following, unwrapped.ravel(), island.ravel())
     return unwrapped, island
 
 
@@ -216,6 +214,11 @@ def follow_echoes(
     """
     times = np.asarray(echo_times, np.float32)
     _follow_echoes(
-        phases, phases if magnitudes is None else magnitudes, mask, times / times.max(), np.asarray(order, np.int64),
-        magnitudes is not None, unwrapped,
+        phases,
+        phases if magnitudes is None else magnitudes,
+        mask,
+        times / times.max(),
+        np.asarray(order, np.int64),
+        magnitudes is not None,
+        unwrapped,
     )

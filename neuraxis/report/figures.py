@@ -10,44 +10,33 @@ import io
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from neuraxis.artifacts import ARTIFACTS, Artifact, View
-from neuraxis.volume import Array, Grid, Volume
+from neuraxis.report.slices import (
+    LAYOUTS,
+    PLANES,
+    Image,
+    Panel,
+    columns_of,
+    cut,
+    edges,
+    extent,
+    foreground,
+    rows_of,
+    turned,
+    where_text,
+)
+from neuraxis.volume import Array, Volume
 
 MAX_BYTES = 300_000
-"""A picture that would be larger shows fewer slices, then coarser pixels."""
+"""A picture that would be larger gets smaller pixels, then fewer slices, then coarser pixels."""
 
 _WIDTH, _HEIGHT, _GAP = 1800, 1300, 4  # pixels: twice what a page shows, for dense screens and for zooming
-_MARGIN_MM = 12.0  # enough around a brain to see what a mask has left out
 _OUTLINE = (255, 176, 0)  # an amber that colour-blind readers tell from grey
-_PLANES = {"axial": (2, 0, 1, "LRPA"), "coronal": (1, 0, 2, "LRIS"), "sagittal": (0, 1, 2, "PAIS")}
-_FRACTIONS = {1: (0.5,), 2: (0.4, 0.58), 3: (0.32, 0.5, 0.68), 5: (0.2, 0.35, 0.5, 0.65, 0.8)}
-_LAYOUTS = ((5, 2, 2), (3, 1, 1), (1, 1, 1))  # axial, coronal, sagittal: from rich to sparse
 _COARSER = (1.25, 1.6, 2.0, 2.5, 3.2, 4.0)
-
-
-@dataclass(frozen=True)
-class _Image:
-    """A volume turned to the closest RAS+ axes and cropped to `box`; slices are taken between the ends of `core`."""
-
-    data: Array
-    matrix: Array
-    size: Array
-    box: tuple[slice, ...]
-    core: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class _Panel:
-    plane: str
-    index: int
-    echo: int
-    row: int
-    cell: float  # mm: the least width of its place
 
 
 def caption(artifact: Artifact) -> str:
@@ -91,14 +80,16 @@ def draw(
         if other is not None and not other.grid.same_as(volume.grid):
             raise ValueError(f"{artifact.name}: the figure was given volumes on different grids")
     outline = artifact.view.kind == "outline"
-    shown, of = (under, ARTIFACTS.get(artifact.view.on, artifact)) if outline and under is not None else (volume, artifact)
+    shown, of = volume, artifact
+    if outline and under is not None:
+        shown, of = under, ARTIFACTS.get(artifact.view.on, artifact)
     data = np.asarray(shown.data)
     if outline and data.ndim > 3:
         data = data[..., 0]
     where = np.asarray((region or volume).data)
-    image = _turned(data, where if region is not None or outline else _foreground(data), volume.grid)
-    mask = _turned(np.asarray(volume.data), None, volume.grid, like=image).data != 0 if outline else None
-    inside = _turned(where, None, volume.grid, like=image).data != 0 if region is not None else None
+    image = turned(data, where if region is not None or outline else foreground(data), volume.grid)
+    mask = turned(np.asarray(volume.data), None, volume.grid, like=image).data != 0 if outline else None
+    inside = turned(where, None, volume.grid, like=image).data != 0 if region is not None else None
     limits = _limits(of.view or View(), image.data, inside)
     best = b""
     for panels, zoom in _attempts(image, limits):
@@ -116,41 +107,6 @@ def _unit(artifact: Artifact) -> str:
     return {"1": "no unit", "arbitrary": "a.u."}.get(artifact.unit, artifact.unit)
 
 
-def _foreground(data: Array) -> Array:
-    """Where there is something: not zero; for a magnitude, which is nowhere zero, above a tenth of its bright end."""
-    flat = data if data.ndim == 3 else np.abs(data[..., 0])
-    flat = np.nan_to_num(np.asarray(flat, np.float32))
-    found = flat != 0
-    if found.mean() > 0.95 and flat.min() >= 0:
-        found = flat > 0.1 * np.percentile(flat, 99)
-    return found
-
-
-def _turned(data: Array, where: Array | None, grid: Grid, like: _Image | None = None) -> _Image:
-    """`data` along the closest RAS+ axes, cropped around `where`, or as `like` was."""
-    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
-
-    turn = io_orientation(grid.matrix)
-    data = apply_orientation(data, turn)
-    if like is not None:
-        return _Image(data[like.box], like.matrix, like.size, like.box, like.core)
-    matrix = grid.matrix @ inv_ornt_aff(turn, grid.shape)
-    size = np.linalg.norm(matrix[:3, :3], axis=0)
-    inside = apply_orientation(np.asarray(where) != 0, turn) if where is not None else np.ones(data.shape[:3], bool)
-    if inside.ndim > 3:
-        inside = inside.any(axis=-1)
-    box, core = [], []
-    for axis in range(3):
-        used = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-        first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, data.shape[axis])
-        margin = math.ceil(_MARGIN_MM / size[axis])
-        box.append(slice(max(0, first - margin), min(data.shape[axis], last + margin)))
-        core.append((first - box[-1].start, last - box[-1].start))
-    corner = matrix.copy()
-    corner[:3, 3] += matrix[:3, :3] @ [b.start for b in box]
-    return _Image(data[tuple(box)], corner, size, tuple(box), tuple(core))
-
-
 def _limits(view: View, data: Array, inside: Array | None) -> tuple[float, float] | None:
     """Ends of the grey scale: those of the view, or percentiles inside the mask, else of what is not zero."""
     values = data[inside] if inside is not None and inside.any() else data
@@ -163,15 +119,15 @@ def _limits(view: View, data: Array, inside: Array | None) -> tuple[float, float
     return (low, high) if high > low else (low, low + (abs(low) or 1.0))
 
 
-def _attempts(image: _Image, limits: tuple[float, float] | None) -> Iterator[tuple[list[_Panel], float]]:
+def _attempts(image: Image, limits: tuple[float, float] | None) -> Iterator[tuple[list[Panel], float]]:
     """Panels, and pixels per voxel at most: from the richest picture to the smallest file."""
     if image.data.ndim == 3:
-        layouts = [_rows(image, layout) for layout in _LAYOUTS]
+        layouts = [rows_of(image, layout) for layout in LAYOUTS]
     else:
         most = min(4, image.data.shape[3])
-        layouts = [_columns(image, echoes) for echoes in range(most, min(most, 2) - 1, -1)]
+        layouts = [columns_of(image, echoes) for echoes in range(most, min(most, 2) - 1, -1)]
     for panels in layouts:
-        packed = sum(len(zlib.compress(_bytes(_cut(image.data, p), limits), 1)) for p in panels)
+        packed = sum(len(zlib.compress(_bytes(cut(image.data, p), limits), 1)) for p in panels)
         if packed < 0.8 * MAX_BYTES:
             yield panels, math.inf
         if packed < 1.2 * MAX_BYTES:
@@ -180,64 +136,29 @@ def _attempts(image: _Image, limits: tuple[float, float] | None) -> Iterator[tup
         yield layouts[-1], 1 / coarse
 
 
-def _cut(data: Array, panel: _Panel) -> Array:
-    """The numbers of a panel, (across, up)."""
-    return np.take(data if data.ndim == 3 else data[..., panel.echo], panel.index, _PLANES[panel.plane][0])
-
-
 def _bytes(values: Array, limits: tuple[float, float] | None) -> Array:
     """Numbers -> greys. What is not known (zero, not finite) is black."""
     low, high = limits or (0.0, 1.0)
     known = np.isfinite(values) & (values != 0)
-    return np.where(known, np.clip((np.where(known, values, low) - low) * (255 / (high - low)), 0, 255), 0).astype(np.uint8)
+    grey = np.clip((np.where(known, values, low) - low) * (255 / (high - low)), 0, 255)
+    return np.where(known, grey, 0).astype(np.uint8)
 
 
-def _places(image: _Image, plane: str, number: int) -> list[int]:
-    first, last = image.core[_PLANES[plane][0]]
-    return sorted({first + int(f * (last - first)) for f in _FRACTIONS[number]})
-
-
-def _rows(image: _Image, layout: tuple[int, int, int]) -> list[_Panel]:
-    """One volume: axial slices above, coronal and sagittal ones below."""
-    return [
-        _Panel(plane, index, 0, row, 0.0)
-        for row, plane, number in zip((0, 1, 1), _PLANES, layout, strict=True)
-        for index in _places(image, plane, number)
-    ]
-
-
-def _columns(image: _Image, echoes: int) -> list[_Panel]:
-    """Several echoes: one column each, one row per plane."""
-    chosen = sorted({round(e) for e in np.linspace(0, image.data.shape[3] - 1, echoes)})
-    widest = max(image.data.shape[axis] * image.size[axis] for axis in (0, 1))
-    return [
-        _Panel(plane, index, echo, row, float(widest))
-        for row, plane in enumerate(_PLANES)
-        for echo in chosen
-        for index in _places(image, plane, 1)
-    ]
-
-
-def _scale(image: _Image, panels: Sequence[_Panel], zoom: float) -> float:
+def _scale(image: Image, panels: Sequence[Panel], zoom: float) -> float:
     """Pixels per mm: a whole number of pixels per (smallest) voxel, as many as fit and `zoom` allows."""
-    width = max(sum(max(_extent(image, p)[0], p.cell) for p in panels if p.row == row) for row in {p.row for p in panels})
-    height = sum(max(_extent(image, p)[1] for p in panels if p.row == row) for row in {p.row for p in panels})
+    rows = [[p for p in panels if p.row == row] for row in {p.row for p in panels}]
+    width = max(sum(max(extent(image, p)[0], p.cell) for p in row) for row in rows)
+    height = sum(max(extent(image, p)[1] for p in row) for row in rows)
     fit = min(_WIDTH / width, _HEIGHT / height) * float(image.size.min())
     return min(float(math.floor(fit)) if fit >= 1 else fit, zoom) / float(image.size.min())
 
 
-def _extent(image: _Image, panel: _Panel) -> tuple[float, float]:
-    """Width and height of a panel in mm."""
-    _, across, up, _ = _PLANES[panel.plane]
-    return float(image.data.shape[across] * image.size[across]), float(image.data.shape[up] * image.size[up])
-
-
 def _render(
-    image: _Image,
+    image: Image,
     mask: Array | None,
     limits: tuple[float, float] | None,
     of: Artifact,
-    panels: Sequence[_Panel],
+    panels: Sequence[Panel],
     zoom: float,
     labels: Sequence[str],
 ) -> bytes:
@@ -245,7 +166,7 @@ def _render(
     from matplotlib.figure import Figure
 
     scale = _scale(image, panels, zoom)
-    pixels = {p: tuple(max(1, round(mm * scale)) for mm in _extent(image, p)) for p in panels}
+    pixels = {p: tuple(max(1, round(mm * scale)) for mm in extent(image, p)) for p in panels}
     cells = {p: max(pixels[p][0], round(p.cell * scale)) for p in panels}
     rows = [[p for p in panels if p.row == row] for row in sorted({p.row for p in panels})]
     inner = max(sum(cells[p] + _GAP for p in row) for row in rows)
@@ -266,9 +187,12 @@ def _render(
             y = edge - line - (tallest + high) // 2
             axes = figure.add_axes((x / width, y / height, wide / width, high / height))
             _slice(axes, image, mask, limits, panel, averaged=scale * image.size.min() < 1)
-            for letter, dx, dy in zip(_PLANES[panel.plane][3], (0.8, wide / font - 0.8, 0, 0), (0, 0, 0.7, high / font - 0.7), strict=True):
-                draw_text(x + (dx * font or wide / 2), y + (dy * font or high / 2), letter)
-            draw_text(x + wide / 2, edge - line / 2, _where(image, panel), "0.75")
+            left_end, right_end, lower_end, upper_end = PLANES[panel.plane][3]
+            draw_text(x + 0.8 * font, y + high / 2, left_end)
+            draw_text(x + wide - 0.8 * font, y + high / 2, right_end)
+            draw_text(x + wide / 2, y + 0.7 * font, lower_end)
+            draw_text(x + wide / 2, y + high - 0.7 * font, upper_end)
+            draw_text(x + wide / 2, edge - line / 2, where_text(image, panel), "0.75")
             if top and number == 0:
                 name = labels[panel.echo] if panel.echo < len(labels) else ""
                 draw_text(x + wide / 2, height - line / 2, f"echo {panel.echo + 1}" + (f", {name}" if name else ""))
@@ -293,9 +217,12 @@ def _writer(figure: Any, width: float, height: float, font: float) -> Callable[.
     return write
 
 
-def _slice(axes: Any, image: _Image, mask: Array | None, limits: tuple[float, float] | None, panel: _Panel, averaged: bool) -> None:
+def _slice(
+    axes: Any, image: Image, mask: Array | None, limits: tuple[float, float] | None, panel: Panel, averaged: bool
+) -> None:
+    """Draws the numbers of a panel, each voxel a rectangle, and the outline of the mask along the voxels' edges."""
     axes.axis("off")
-    grey = _bytes(_cut(image.data, panel), limits)
+    grey = _bytes(cut(image.data, panel), limits)
     axes.imshow(
         grey.T, cmap="gray", vmin=0, vmax=255, origin="lower", aspect="auto", extent=(0, grey.shape[0], 0, grey.shape[1]),
         interpolation="antialiased" if averaged else "nearest",
@@ -304,30 +231,14 @@ def _slice(axes: Any, image: _Image, mask: Array | None, limits: tuple[float, fl
         from matplotlib.collections import LineCollection
 
         colour = tuple(c / 255 for c in _OUTLINE)
-        edges = _edges(_cut(mask, panel))
-        axes.add_collection(LineCollection(edges, colors=[colour], linewidths=1.6, antialiaseds=False), autolim=False)
+        axes.add_collection(
+            LineCollection(list(edges(cut(mask, panel))), colors=[colour], linewidths=1.6, antialiaseds=False),
+            autolim=False,
+        )
         axes.set(xlim=(0, grey.shape[0]), ylim=(0, grey.shape[1]))
 
 
-def _edges(mask: Array) -> Array:
-    """The outline of a mask along the edges of its voxels: (segments, 2 ends, 2 coordinates)."""
-    padded = np.pad(mask, 1)
-    x, y = np.nonzero(padded[1:, :] != padded[:-1, :])
-    upright = np.stack([np.stack([x, y - 1], -1), np.stack([x, y], -1)], 1)
-    x, y = np.nonzero(padded[:, 1:] != padded[:, :-1])
-    level = np.stack([np.stack([x - 1, y], -1), np.stack([x, y], -1)], 1)
-    return np.concatenate([upright, level]).astype(float)
-
-
-def _where(image: _Image, panel: _Panel) -> str:
-    axis = _PLANES[panel.plane][0]
-    index = (np.array(image.data.shape[:3]) - 1) / 2
-    index[axis] = panel.index
-    position = image.matrix[axis, :3] @ index + image.matrix[axis, 3]
-    return f"{'xyz'[axis]} {_number(round(position))} mm"
-
-
-def _footer(image: _Image, limits: tuple[float, float] | None, scale: float) -> str:
+def _footer(image: Image, limits: tuple[float, float] | None, scale: float) -> str:
     said = ["voxels " + " × ".join(f"{v:.3g}" for v in image.size) + " mm"]
     if scale * image.size.min() < 0.999:
         said.append(f"drawn at {1 / scale:.2g} mm per pixel")
@@ -344,7 +255,9 @@ def _number(value: float) -> str:
     return f"{value:.3g}".replace("-", "\u2212")
 
 
-def _colour_bar(figure: Any, place: tuple[float, float, float], limits: tuple[float, float], of: Artifact, font: float, write: Any) -> None:
+def _colour_bar(
+    figure: Any, place: tuple[float, float, float], limits: tuple[float, float], of: Artifact, font: float, write: Any
+) -> None:
     left, width, height = place
     bottom, tall = 0.2 * height, 0.55 * height
     axes = figure.add_axes((left / width, bottom / height, font / width, tall / height))
@@ -360,14 +273,14 @@ def _colour_bar(figure: Any, place: tuple[float, float, float], limits: tuple[fl
 
 def _png(rgb: Array) -> bytes:
     """One byte per pixel: greys, and the outline's colour as the last entry of the palette. No time, no software."""
-    from PIL import Image
+    from PIL import Image as Picture
 
     coloured = rgb[..., 0].astype(np.int16) - rgb[..., 2] > 40
     grey = np.ascontiguousarray(rgb[..., 1])
     if coloured.any():
         grey = np.minimum(grey, 254)
         grey[coloured] = 255
-    picture = Image.fromarray(grey)
+    picture = Picture.fromarray(grey)
     if coloured.any():
         picture.putpalette([v for g in range(255) for v in (g, g, g)] + list(_OUTLINE))
     out = io.BytesIO()

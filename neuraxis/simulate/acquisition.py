@@ -99,9 +99,7 @@ def scan(options: Phantom, person: Person, seed: int) -> Scan:
     body = head(whole, person, options.field_strength, options.calcification)
     field = total_field(body.chi, whole)[window].clone()
     local = tissue_field(body.chi, body.brain, whole)[window].clone()
-    body = Head(
-        fine, *(part[window].clone() for part in (body.chi, body.m0, body.r1, body.r2star, body.labels, body.brain))
-    )
+    body = body.part(fine, window)
     if not body.brain.any():
         raise ValueError(f"no brain lies in a field of view of shape {options.shape} and voxels {options.voxel_size}")
     field = shim(field, body.brain, fine)
@@ -134,11 +132,11 @@ def scan(options: Phantom, person: Person, seed: int) -> Scan:
 def t1w(options: Phantom, person: Person, seed: int) -> tuple[Array, Grid]:
     """A T1-weighted image (inversion recovery) of a person on an upright isotropic grid."""
     edge = options.t1w_size
-    shape = tuple(int(round(size / edge)) for size in (176, 224, 208))
-    grid = image_grid(Phantom(shape=shape, voxel_size=(edge,) * 3))
+    x, y, z = (round(size / edge) for size in (176, 224, 208))
+    grid = image_grid(Phantom(shape=(x, y, z), voxel_size=(edge,) * 3))
     body = head(grid, person, options.field_strength, options.calcification)
     slower = (options.field_strength / 3.0) ** 0.38
-    start, recovered = (torch.exp(body.r1 * -(t * slower)) for t in (INVERSION_TIME, INVERSION_REPETITION))
+    start, recovered = (torch.exp(body.r1 * -(time * slower)) for time in (INVERSION_TIME, INVERSION_REPETITION))
     signal = (body.m0 * (1 - 2 * start / (1 + recovered))).abs() * polynomial(grid, np.array(_RECEIVE))
     rng = np.random.default_rng([seed, 5])
     noise = rng.standard_normal((2, *grid.shape), dtype=np.float32) * (0.01 if np.isfinite(options.snr) else 0)

@@ -62,10 +62,10 @@ def simulate(bids_dir: str | Path, options: Phantom) -> None:
 
 
 def _someone(seed: int, number: int) -> tuple[float, str, float, Array]:
-    """Age in years, sex, iron of the deep nuclei relative to the tables', and size along the axes of participant `number`.
+    """Age in years, sex, iron of the deep nuclei relative to the table, and size along the axes of a participant.
 
-    Iron in the deep nuclei rises with age, by half over adult life (Hallgren 1958, doi:10.1111/j.1471-4159.1958.tb12607.x).
-    The first participant has the tables' values.
+    Iron in the deep nuclei rises with age, here by half over adult life; how much it does, differs by nucleus
+    (Hallgren 1958, doi:10.1111/j.1471-4159.1958.tb12607.x). The first participant has the values of the table.
     """
     rng = np.random.default_rng([seed, number, 6])
     age, sex = float(rng.integers(20, 81)), str(rng.choice(["F", "M"]))
@@ -161,7 +161,7 @@ def _describe(root: Path, truth: Path, options: Phantom) -> None:
     _write(truth / "README", _README)
     _write_json(root / "participants.json", {
         "age": {"Description": "age of the simulated participant; sets the iron of the deep nuclei", "Units": "year"},
-        "sex": {"Description": "sex of the simulated participant; sets the size", "Levels": {"F": "female", "M": "male"}},
+        "sex": {"Description": "sex; sets the size", "Levels": {"F": "female", "M": "male"}},
     })  # fmt: skip
     rows = "\n".join(f"{tissue.label}\t{tissue.name}" for tissue in TISSUES.values())
     _write(truth / "dseg.tsv", f"index\tname\n{rows}\n")

@@ -40,14 +40,18 @@ def polynomial(grid: Grid, coefficients: Array) -> Tensor:
 
 
 def shim(field: Tensor, brain: Tensor, grid: Grid) -> Tensor:
-    """The field without the second-order polynomial that fits it best inside the brain, as shim coils do."""
+    """The field without the second-order field of shim coils that fits it best inside the brain.
+
+    The coils lie outside the head, so their fields are harmonic there: constant, linear, and the five second-order
+    solid harmonics xy, yz, zx, xx - yy, 2 zz - xx - yy. A full second-order polynomial would act as a source in the brain.
+    """
     inside = torch.nonzero(brain)
     inside = inside[:: max(len(inside) // 100_000, 1)]
     x, y, z = (axis[tuple(inside.T)].double() for axis in _position(grid))
-    terms = torch.stack([torch.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, y * z, z * x], dim=1)
+    terms = torch.stack([torch.ones_like(x), x, y, z, x * x - y * y, 2 * z * z - x * x - y * y, x * y, y * z, z * x], dim=1)
     values = field[tuple(inside.T)].double()
-    coefficients = torch.linalg.lstsq(terms, values[:, None]).solution[:, 0]
-    return field - polynomial(grid, np.asarray(coefficients))
+    one, x1, y1, z1, xxyy, zzxy, xy, yz, zx = torch.linalg.lstsq(terms, values[:, None]).solution[:, 0].tolist()
+    return field - polynomial(grid, np.array([one, x1, y1, z1, xxyy - zzxy, -xxyy - zzxy, 2 * zzxy, xy, yz, zx]))
 
 
 def _position(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import lazy_loader as lazy
 
-from neuraxis.numerics.fourier import mask_box, paste
 from neuraxis.volume import Array, Tensor
 
 torch = lazy.load("torch")
@@ -45,7 +44,7 @@ def arlo(
 
     Raises
     ------
-    ValueError: fewer than three echoes, unequal spacing, a knob out of range, or an empty mask.
+    ValueError: fewer than three echoes, unequal spacing, or a knob out of range.
 
     References
     ----------
@@ -54,13 +53,12 @@ def arlo(
     if magnitude.shape[-1] < 3:
         raise ValueError(f"arlo needs at least three echoes, there are {magnitude.shape[-1]}; loglinear needs two")
     spacing = float(sum(echo_spacing) / len(echo_spacing))
+    spacings = [round(float(one), 6) for one in echo_spacing]
     if max(abs(float(one) - spacing) for one in echo_spacing) > _SAME_SPACING * spacing:
-        raise ValueError(f"arlo needs equally spaced echoes, the spacings are {list(map(float, echo_spacing))} s; use loglinear")
+        raise ValueError(f"arlo needs equally spaced echoes, the spacings are {spacings} s; use loglinear")
     if not max_r2star > 0:
         raise ValueError(f"max_r2star must be above 0 1/s, not {max_r2star}")
-    box = mask_box(mask)
-    inside = mask[box]
-    signal = [magnitude[..., echo][box][inside] for echo in range(magnitude.shape[-1])]
+    signal = [magnitude[..., echo][mask] for echo in range(magnitude.shape[-1])]
     third = spacing / 3
     ss, sd, dd = (torch.zeros_like(signal[0]) for _ in range(3))
     for before, here, after in zip(signal[:-2], signal[1:-1], signal[2:], strict=True):
@@ -79,7 +77,6 @@ def arlo(
     start = torch.where(bottom > 0, top / bottom.clamp_min(torch.finfo(bottom.dtype).tiny), 0.0)
     maps = []
     for values in (rate, torch.where(rate > 0, 1 / rate.clamp_min(1e-12), 0.0), start):
-        part = torch.zeros(inside.shape, dtype=values.dtype, device=values.device)
-        part[inside] = values
-        maps.append(paste(part, box, mask.shape))
+        maps.append(torch.zeros_like(mask, dtype=values.dtype))
+        maps[-1][mask] = values
     return maps[0], maps[1], maps[2]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import lazy_loader as lazy
 
-from neuraxis.numerics.fourier import mask_box, paste
 from neuraxis.volume import Array, Tensor
 
 torch = lazy.load("torch")
 
 _LEAST_SHARE = 1e-4
 """Signals count as at least this share of the strongest echo of their voxel: the logarithm needs it."""
+_LARGEST_RISE = 1e3
+"""S0 is at most this many times the strongest echo: a decay too fast for the first echo tells nothing of its start."""
 
 
 def loglinear(
@@ -51,20 +52,17 @@ def loglinear(
 
     Raises
     ------
-    ValueError: fewer than two echoes, a knob out of range, or an empty mask.
+    ValueError: fewer than two echoes, or a knob out of range.
 
     References
     ----------
-    Bonny 1996, doi:10.1002/mrm.1910360512
+    Salvador 2005, doi:10.1002/hbm.20076
     """
     if len(echo_spacing) < 1 or magnitude.shape[-1] < 2:
         raise ValueError(f"loglinear needs at least two echoes, there is {magnitude.shape[-1]}")
     if not max_r2star > 0:
         raise ValueError(f"max_r2star must be above 0 1/s, not {max_r2star}")
-    box = mask_box(mask)
-    inside = mask[box]
-    signal = [magnitude[..., echo][box][inside] for echo in range(magnitude.shape[-1])]
-    largest = torch.stack([one.max() for one in signal]).max() if signal[0].numel() else 0.0
+    signal = [magnitude[..., echo][mask] for echo in range(magnitude.shape[-1])]
     peak = signal[0].clone()
     for one in signal[1:]:
         torch.maximum(peak, one, out=peak)
@@ -86,10 +84,9 @@ def loglinear(
     rate = ((wt * wl - w * wtl) / spread * there).clamp_(0, max_r2star)
     # the line goes through the weighted mean, also where the rate was clipped
     start = peak * torch.exp((wl + rate * wt) / w + rate * first) * there
-    start = start.clamp_(max=float(largest) * 1e3)
+    start = torch.minimum(start, peak * _LARGEST_RISE)
     maps = []
     for values in (rate, torch.where(rate > 0, 1 / rate.clamp_min(1e-12), 0.0), start):
-        part = torch.zeros(inside.shape, dtype=values.dtype, device=values.device)
-        part[inside] = values
-        maps.append(paste(part, box, mask.shape))
+        maps.append(torch.zeros_like(mask, dtype=values.dtype))
+        maps[-1][mask] = values
     return maps[0], maps[1], maps[2]

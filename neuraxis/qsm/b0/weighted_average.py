@@ -7,7 +7,7 @@ from typing import Literal
 import lazy_loader as lazy
 
 from neuraxis.numerics.filters import sample_quantile
-from neuraxis.numerics.fourier import Box, mask_box, paste
+from neuraxis.numerics.fourier import Box, mask_box
 from neuraxis.units import radians_per_ppm_second
 from neuraxis.volume import Array, Tensor
 
@@ -98,7 +98,9 @@ def weighted_average(
     common = sample_quantile(rest[inside], 0.5) / (1 - 2 / (9 * votes)) ** 3
     variance = ((votes * rest + _PRIOR_VOTES * common) / (votes + _PRIOR_VOTES)).clamp_min_(common)
     noise = (variance * spread).sqrt_().div_(below).clamp_min_(1e-9)
-    return paste(field * inside, box, mask.shape), paste(noise * inside, box, mask.shape)
+    whole = [torch.zeros_like(mask, dtype=field.dtype) for _ in range(2)]
+    whole[0][box], whole[1][box] = field * inside, noise * inside
+    return whole[0], whole[1]
 
 
 def _sizes(magnitude: Tensor | None, box: Box, inside: Tensor, echoes: int) -> list[Tensor]:

@@ -26,7 +26,7 @@ def vsharp(
     *,
     largest_radius: float = 18.0,
     smallest_radius: float = 0.0,
-    step: float = 1.0,
+    growth: float = 1.3,
     threshold: float = 0.05,
 ) -> tuple[Tensor, Tensor]:
     """Background removal by spherical means of many radii (V-SHARP).
@@ -56,8 +56,8 @@ def vsharp(
     smallest_radius
         Radius of the smallest sphere, and so about the depth of the rim that is lost; mm, at least 0, and raised to 0.9
         of the longest voxel edge where it is below. Larger is more accurate at the rim, on a smaller mask.
-    step
-        Between one radius and the next; mm, above 0.
+    growth
+        Ratio of one radius to the one before; at least 1.01. Smaller gives each voxel a better fitting sphere, and is slower.
     threshold
         Smallest |1 - S| that is divided by; 0 <= threshold < 1. Larger suppresses more of what varies slowly.
 
@@ -79,13 +79,13 @@ def vsharp(
         raise ValueError(f"smallest_radius must be at least 0 mm, not {smallest_radius}")
     if not max(smallest_radius, 1e-6) <= largest_radius < math.inf:
         raise ValueError(f"largest_radius must be at least smallest_radius ({smallest_radius} mm), not {largest_radius}")
-    if not 0 < step < math.inf:
-        raise ValueError(f"step must be above 0 mm, not {step}")
+    if not 1.01 <= growth < math.inf:
+        raise ValueError(f"growth must be at least 1.01, not {growth}")
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold must be at least 0 and below 1, not {threshold}")
     box = mask_box(field_mask)
     mask, size = field_mask[box], box_shape(box)
-    radii = _radii(smallest_radius, largest_radius, step, grid.voxel_size, size)
+    radii = _radii(smallest_radius, largest_radius, growth, grid.voxel_size, size)
     x, y, z = (radii[-1] / h + 1 for h in grid.voxel_size)  # room for a sphere, so that none wraps around
     padded = padded_shape(size, (x, y, z))
     field = torch.where(mask, total_field[box], 0.0)
@@ -110,11 +110,14 @@ def vsharp(
 
 
 def _radii(
-    smallest: float, largest: float, step: float, voxel_size: tuple[float, float, float], size: tuple[int, int, int]
+    smallest: float, largest: float, growth: float, voxel_size: tuple[float, float, float], size: tuple[int, int, int]
 ) -> list[float]:
-    """Rising radii; none below what the voxels resolve, none that the box of the mask cannot hold."""
-    least = max(smallest, _LEAST_REACH * max(voxel_size))
+    """Radii that grow in proportion; none below what the voxels resolve, none that the box of the mask cannot hold."""
+    radius = max(smallest, _LEAST_REACH * max(voxel_size))
     room = min(n * h / 2 for n, h in zip(size, voxel_size, strict=True))
-    most = min(largest, max(room, least))
-    count = math.ceil(max(most - least, 0.0) / step - 1e-6)
-    return [least + i * step for i in range(count)] + [max(most, least)]
+    most = max(min(largest, room), radius)
+    radii = []
+    while radius < most * (1 - 1e-6):
+        radii.append(radius)
+        radius *= growth
+    return [*radii, most]

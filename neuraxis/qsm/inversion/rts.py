@@ -102,8 +102,7 @@ def rts(
 
     field = torch.where(mask, local_field[box], 0.0)
     start, _ = lsmr(masked_dipole, masked_dipole, field, iterations=start_iterations, tolerance=0.0)
-    fidelity = kernel.abs().gt(delta).mul(mu)
-    del kernel
+    fidelity = kernel.abs_().gt(delta).mul(mu)
     chi = _fill(rfftn(start, padded), fidelity, padded, grid.voxel_size, rho, iterations, tolerance)
     return paste(chi[: size[0], : size[1], : size[2]] * mask, box, grid.shape)
 

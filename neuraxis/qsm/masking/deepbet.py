@@ -17,9 +17,7 @@ _LEAST_BRAIN_ML = 50.0
 """A smaller brain than this is taken for a failure; mL. The brain of a preterm infant is larger."""
 
 
-def deepbet(
-    magnitude: Tensor, grid: Grid, *, threshold: float = 0.5, dilation: int = 0, erosion: int = 0
-) -> Tensor:
+def deepbet(magnitude: Tensor, grid: Grid, *, threshold: float = 0.5, dilation: int = 0, erosion: int = 0) -> Tensor:
     """deepbet, brain extraction by a network.
 
     The network sees the root of the sum of squares of the echoes in RAS+ orientation. It was trained on T1-weighted
@@ -60,8 +58,8 @@ def deepbet(
     volume = float(mask.sum()) * grid.voxel_volume / 1000
     if volume < _LEAST_BRAIN_ML:
         raise ValueError(
-            f"deepbet found a brain of only {volume:.0f} mL; it needs the image of a whole head, and for parts of a head "
-            "there is phase_quality_threshold"
+            f"deepbet found a brain of only {volume:.0f} mL; it needs the image of a whole head; "
+            "for a part of a head there is phase_quality_threshold"
         )
     mask = erode(dilate(fill_holes(largest_component(mask)), dilation), erosion)
     if not bool(mask.any()):
@@ -81,7 +79,7 @@ def brain_probability(image: Tensor, grid: Grid) -> Tensor:
     try:
         found = _network(str(image.device)).run_model(ras)
     except (AssertionError, ValueError, IndexError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" in str(error).lower():
+        if isinstance(error, RuntimeError) and "size" not in str(error).lower():
             raise
         return torch.zeros_like(image)  # this is how the package says that there is nothing like a brain
     back = np.ascontiguousarray(nib.orientations.apply_orientation(found, from_ras))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from neuraxis.qsm.masking.deepbet import deepbet
-from neuraxis.qsm.masking.refinement import above_threshold, refined
+from neuraxis.qsm.masking.refinement import COHERENT, above_threshold, refined
 from neuraxis.volume import Grid, Tensor
 
 
@@ -41,7 +41,7 @@ def deepbet_and_phase_quality(
     brain_dilation
         Layers of voxels put on the brain first; 0 to 20 voxels.
     threshold
-        "otsu", or a phase quality of 0 to 1.
+        "otsu" (at most 0.5), or a phase quality of 0 to 1.
     factor
         The threshold is multiplied by this; > 0. Above 1 for a stricter mask.
     closing
@@ -63,10 +63,10 @@ def deepbet_and_phase_quality(
     ----------
     Fisch 2024, doi:10.1016/j.compbiomed.2024.108845
     Otsu 1979, doi:10.1109/TSMC.1979.4310076
-    QSM Consensus Organization Committee 2024, doi:10.1002/mrm.30006
+    Bilgic 2024, doi:10.1002/mrm.30006
     """
     if not isinstance(threshold, str) and threshold > 1:
         raise ValueError(f"threshold must be otsu or 0 to 1, not {threshold}")
     brain = deepbet(magnitude, grid, threshold=brain_threshold, dilation=brain_dilation)
-    coherent = above_threshold(phase_quality, threshold, factor) & brain
+    coherent = above_threshold(phase_quality, threshold, factor, COHERENT) & brain
     return refined(coherent, separation=0, closing=closing, largest_hole=largest_hole, erosion=erosion) & brain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from neuraxis.qsm.masking.refinement import above_threshold, refined
+from neuraxis.qsm.masking.refinement import COHERENT, above_threshold, refined
 from neuraxis.volume import Tensor
 
 
@@ -29,7 +29,7 @@ def phase_quality_threshold(
     phase_quality
         0 to 1, (X, Y, Z).
     threshold
-        "otsu", or a quality of 0 to 1.
+        "otsu" (at most 0.5), or a quality of 0 to 1.
     factor
         The threshold is multiplied by this; > 0. Above 1 for a stricter mask.
     separation
@@ -56,5 +56,5 @@ def phase_quality_threshold(
     """
     if not isinstance(threshold, str) and threshold > 1:
         raise ValueError(f"threshold must be otsu or 0 to 1, not {threshold}")
-    mask = above_threshold(phase_quality, threshold, factor)
+    mask = above_threshold(phase_quality, threshold, factor, COHERENT)
     return refined(mask, separation=separation, closing=closing, largest_hole=largest_hole, erosion=erosion)

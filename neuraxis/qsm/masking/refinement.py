@@ -10,9 +10,12 @@ from neuraxis.volume import Tensor
 
 Threshold = float | Literal["otsu"]
 
+COHERENT = 0.5
+"""Phase quality that no noise reaches: where all is tissue, Otsu's threshold would cut off the poorer half of it."""
 
-def above_threshold(values: Tensor, threshold: Threshold, factor: float) -> Tensor:
-    """Where `values` lie above `threshold` x `factor`.
+
+def above_threshold(values: Tensor, threshold: Threshold, factor: float, highest: float = float("inf")) -> Tensor:
+    """Where `values` lie above `threshold` x `factor`; Otsu's threshold counts as at most `highest`.
 
     Raises
     ------
@@ -21,7 +24,7 @@ def above_threshold(values: Tensor, threshold: Threshold, factor: float) -> Tens
     if not factor > 0:
         raise ValueError(f"factor must be above 0, not {factor}")
     if threshold == "otsu":
-        level = otsu_threshold(values) * factor
+        level = min(otsu_threshold(values), highest) * factor
     elif isinstance(threshold, (int, float)) and threshold >= 0:
         level = float(threshold) * factor
     else:

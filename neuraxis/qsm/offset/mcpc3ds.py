@@ -78,7 +78,9 @@ def mcpc3ds(
         raise ValueError(f"smoothing must be above 0 mm, not {smoothing}")
     if not 1 <= rounds <= 10:
         raise ValueError(f"rounds must be 1 to 10, not {rounds}")
-    blocks = tuple(max(1, int(min(_BLOCK, 0.4 * smoothing) / h)) for h in grid.voxel_size)
+    edge = min(_BLOCK, 0.4 * smoothing)
+    hx, hy, hz = grid.voxel_size
+    blocks = max(1, int(edge / hx)), max(1, int(edge / hy)), max(1, int(edge / hz))
     box = mask_box(mask, blocks)
     shape = box_shape(box)
     inside = mask[box]
@@ -94,7 +96,7 @@ def mcpc3ds(
     ratio = float(echo_times[0] / echo_spacing[0])
     raw, weight = _block_mean(first - ratio * between, weight, blocks)
 
-    voxel_size = tuple(h * b for h, b in zip(grid.voxel_size, blocks, strict=True))
+    voxel_size = hx * blocks[0], hy * blocks[1], hz * blocks[2]
     number = torch.bincount(islands.reshape(-1))
     number[0] = 0
     main = int(torch.argmax(number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lazy_loader as lazy
 
 from neuraxis.numerics.filters import box_sum, sample_quantile
-from neuraxis.numerics.fourier import mask_box, paste
+from neuraxis.numerics.fourier import mask_box
 from neuraxis.numerics.morphology import fill_holes, largest_component
 from neuraxis.volume import Tensor
 
@@ -90,4 +90,6 @@ def consistency(
         kept = fill_holes(kept, largest_hole) & inside
     if not bool(kept.any()):
         raise ValueError("no voxel of the mask has a field that can be trusted with these limits")
-    return paste(kept, box, mask.shape)
+    whole = torch.zeros_like(mask)
+    whole[box] = kept
+    return whole

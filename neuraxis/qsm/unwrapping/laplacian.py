@@ -12,7 +12,9 @@ from neuraxis.volume import Grid, Tensor
 torch = lazy.load("torch")
 
 
-def laplacian(phase: Tensor, mask: Tensor, grid: Grid, phase_offset: Tensor | None = None, *, margin: int = 8) -> Tensor:
+def laplacian(
+    phase: Tensor, mask: Tensor, grid: Grid, phase_offset: Tensor | None = None, *, margin: int = 8
+) -> Tensor:
     """Laplacian unwrapping.
 
     Wraps vanish from the differences between neighbours when these are wrapped; their divergence is the Laplacian of
