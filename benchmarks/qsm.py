@@ -53,11 +53,12 @@ def inputs(bids: Path) -> tuple[dict, dict]:
     known = {
         "mask": Volume(image(truth / "anat/sub-01_desc-brain_mask.nii.gz") > 0.5, grid),
         "chi": read_image(truth / "anat/sub-01_Chimap.nii.gz", ARTIFACTS["chi"]),
-        "r2star": read_image(truth / "anat/sub-01_R2starmap.nii.gz", ARTIFACTS["r2star"]),
         "total_field": read_image(truth / "fmap/sub-01_desc-total_fieldmap.nii.gz", ARTIFACTS["total_field"], strength),
         "local_field": read_image(truth / "fmap/sub-01_desc-local_fieldmap.nii.gz", ARTIFACTS["local_field"], strength),
         "labels": Volume(np.rint(image(truth / "anat/sub-01_dseg.nii.gz")), grid),
     }
+    if (truth / "anat/sub-01_R2starmap.nii.gz").exists():
+        known["r2star"] = read_image(truth / "anat/sub-01_R2starmap.nii.gz", ARTIFACTS["r2star"])
     return values, known
 
 
@@ -112,7 +113,7 @@ def accuracy(makes: tuple, made: dict, known: dict) -> dict:
     truth_mask, labels = known["mask"].data, known["labels"].data
     for name, true in (("chi_unreferenced", "chi"), ("chi", "chi"), ("local_field", "local_field"), ("total_field", "total_field"),
                        ("r2star", "r2star")):  # fmt: skip
-        if name in makes:
+        if name in makes and true in known:
             found, truth = made[name].data, known[true].data
             where = truth_mask & (found != 0)
             result = {"kept": where.sum() / truth_mask.sum(), "nrmse": metrics.nrmse(found, truth, where),

@@ -44,7 +44,7 @@ def run(options: Options, argv: Sequence[str]) -> int:
     records = read_records(out)
     if options.reports_only:
         for label in sorted({record["participant"] for record in records}):
-            write_participant_page(out, label, records)
+            write_participant_page(out, label, records, to_toml(options))
     write_dataset_files(out, bids, records, to_toml(options))
     if "group" in options.levels:
         if not records:
@@ -135,7 +135,7 @@ def _execute(options: Options, jobs: list[executor.Job], argv: Sequence[str]) ->
             codes.append(_failed(options, job.payload.unit.participant, job.name, result, argv))
             continue
         codes.append(result["exit_code"])
-        write_participant_page(out, job.payload.unit.participant, read_records(out))
+        write_participant_page(out, job.payload.unit.participant, read_records(out), to_toml(options))
     return codes
 
 
@@ -162,7 +162,7 @@ def _failed(options: Options, participant: str, unit: str, error: NeuraxisError,
                 "steps": [],
             },
         )
-        write_participant_page(out, participant, read_records(out))
+        write_participant_page(out, participant, read_records(out), to_toml(options))
     return error.exit_code
 
 

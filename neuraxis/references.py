@@ -1,7 +1,7 @@
 """The papers behind what ran: a list to cite, a .bib file, and a paragraph for a methods section.
 
-Everything comes from `data/references.bib`. Two fields there are ours, and BibTeX passes over them: `software` names the
-program that an entry stands for (it is cited whenever that program is listed) and `use` says what it did.
+Everything comes from `data/references.bib`. Two fields there are ours, and BibTeX passes over them: `software` names
+the program that an entry stands for (it is cited whenever that program is listed) and `use` says what it did.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def read_bib(text: str) -> tuple[Entry, ...]:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the brace that opens at `start` closes."""
+    """Where the brace or the quotation mark that opens at `start` closes; inside braces a mark does not close."""
     depth = 0
-    for place in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
+    for place in range(start + 1, len(text)):
+        if depth == 0 and text[place] == {"{": "}"}.get(text[start], text[start]):
             return place
-    raise ValueError(f"bibliography, line {text.count(chr(10), 0, start) + 1}: a brace is not closed")
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+    raise ValueError(f"bibliography, line {text.count(chr(10), 0, start) + 1}: {text[start]} is not closed")
 
 
 def _fields(body: str) -> dict[str, str]:
@@ -79,14 +79,16 @@ def _fields(body: str) -> dict[str, str]:
     place = 0
     while name := re.compile(r"[\s,]*([A-Za-z_-]+)\s*=\s*").match(body, place):
         start = name.end()
-        if body[start : start + 1] == "{":
+        if body[start : start + 1] in ("{", '"'):
             stop = _closing(body, start)
             value, place = body[start + 1 : stop], stop + 1
         else:
-            plain = re.compile(r'"([^"]*)"|([^,\s]+)').match(body, start)
+            plain = re.compile(r"[^,\s]+").match(body, start)
             if plain is None:
                 raise ValueError(f"bibliography: the field {name[1]} has no value")
-            value, place = plain[1] or plain[2] or "", plain.end()
+            value, place = plain[0], plain.end()
+        if name[1].lower() == "author":  # a name all in braces is that of a body: it has no first name
+            value = " and ".join(re.sub(r"^\{(.*)\}$", r"\1,", one.strip()) for one in value.split(" and "))
         found[name[1].lower()] = _plain(value)
     if body[place:].strip(" \n\t,"):
         raise ValueError(f"bibliography: {body[place:].strip()[:40]!r} is not a field")
@@ -96,6 +98,7 @@ def _fields(body: str) -> dict[str, str]:
 _ACCENTS = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", "c": "\u0327", "v": "\u030c",
             "u": "\u0306", "r": "\u030a", "=": "\u0304", ".": "\u0307", "H": "\u030b", "k": "\u0328"}  # fmt: skip
 _LETTERS = {"ss": "ß", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł", "aa": "å", "AA": "Å", "ae": "æ", "AE": "Æ", "i": "i"}
+_GREEK = {"chi": "χ", "Delta": "Δ", "alpha": "α", "mu": "µ"}
 
 
 def _plain(value: str) -> str:
@@ -104,6 +107,7 @@ def _plain(value: str) -> str:
     accent = r"\\(?:(['`^\"~=.])\s*\{?\s*([A-Za-z])\s*\}?|([cvurHk])\s*\{\s*([A-Za-z])\s*\}|([cvurHk])\s+([A-Za-z]))"
     value = re.sub(accent, lambda m: (m[2] or m[4] or m[6]) + _ACCENTS[m[1] or m[3] or m[5]], value)
     value = re.sub(r"\\(ss|aa|AA|ae|AE|o|O|l|L)(?![A-Za-z])\s*", lambda m: _LETTERS[m[1]], value)
+    value = re.sub(r"\$?\\(chi|Delta|alpha|mu)(?![A-Za-z])\$?", lambda m: _GREEK[m[1]], value)
     value = re.sub(r"\\([&%_#$])", r"\1", value).replace("{", "").replace("}", "").replace("~", " ")
     return unicodedata.normalize("NFC", " ".join(value.split()))
 

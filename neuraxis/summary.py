@@ -44,10 +44,10 @@ def write_dataset_files(out: Path, bids: Path, records: list[dict[str, Any]], se
     write_atomically(out / "README.md", _readme())
     write_atomically(out / "run.toml", settings)
     steps = ran(records)
-    dois = [doi for step in steps for doi in step["dois"]]
-    write_atomically(out / "references.txt", references.references_txt(dois, software()))
-    write_atomically(out / "references.bib", references.bib(dois))
-    write_atomically(out / "methods.md", references.methods_paragraph(steps) + "\n")
+    uses = references.uses(steps)
+    write_atomically(out / "references.txt", references.references_txt(uses, software()))
+    write_atomically(out / "references.bib", references.bib(uses, software()))
+    write_atomically(out / "methods.md", references.methods_paragraph(steps, software()) + "\n")
     rows = [[r["unit"], r["status"], r.get("exit_code", 0), r.get("seconds", ""), r.get("error", "")] for r in records]
     lines = [["unit", "status", "exit_code", "seconds", "error"], *rows]
     write_atomically(out / "logs" / "status.tsv", "".join("\t".join(_cell(v) for v in line) + "\n" for line in lines))
@@ -105,18 +105,17 @@ def _readme() -> str:
     )
 
 
-def write_participant_page(out: Path, label: str, records: list[dict[str, Any]]) -> None:
+def write_participant_page(out: Path, label: str, records: list[dict[str, Any]], settings: str) -> None:
     """`sub-XX.html`, from the records of its units."""
     mine = []
     for record in (one for one in records if one["participant"] == label):
         steps = ran([record])
-        dois = [doi for step in steps for doi in step["dois"]]
         texts = {
-            "methods_text": references.methods_paragraph(steps),
-            "references_text": references.references_txt(dois, software()),
+            "methods_text": references.methods_paragraph(steps, software()),
+            "references_text": references.references_txt(references.uses(steps), software()),
         }
         mine.append({**record, **texts})
-    write_atomically(out / f"sub-{label}.html", page.participant_page(mine, out))
+    write_atomically(out / f"sub-{label}.html", page.participant_page(mine, out, settings=settings))
 
 
 def write_group(out: Path, bids: Path, records: list[dict[str, Any]]) -> None:

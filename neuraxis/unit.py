@@ -87,7 +87,7 @@ def prepare(task: Task) -> Prepared:
         numbers["field_strength"] = acquisition.field_strength
     if len(echo_times) > 1:
         numbers["echo_spacing"] = np.diff(echo_times)
-    sources = tuple(str(path.relative_to(options.bids_dir)) for path in unit.paths())
+    sources = tuple(str(path.relative_to(unit.root)) for path in unit.paths())
     store = UnitStore(
         out=options.output_dir.resolve(),
         work=task.work / unit.name,
@@ -161,7 +161,7 @@ class Watcher:
 
     def figures(self, name: str, value: Volume) -> list[dict[str, str]]:
         """Draws an artifact that has a view, and says where the picture lies."""
-        from neuraxis.report.figures import draw
+        from neuraxis.report.figures import caption, draw
 
         artifact = ARTIFACTS[name]
         self.seen[name] = value
@@ -170,9 +170,11 @@ class Watcher:
         under = self.seen.get(artifact.view.on)
         if artifact.view.kind == "outline" and under is None:
             return []
+        echoes = [f"{1e3 * time:.1f} ms" for time in self.prepared.store.echo_times] if value.data.ndim == 4 else []
         file = f"sub-{self.prepared.task.unit.participant}/figures/{self.unit}_{name.replace('_', '')}.png"
-        write_atomically(self.prepared.store.out / file, draw(artifact, value, under=under))
-        return [{"file": file, "caption": f"{artifact.title} ({artifact.unit}): {artifact.meaning}."}]
+        picture = draw(artifact, value, under=under, region=self.seen.get("mask"), labels=echoes)
+        write_atomically(self.prepared.store.out / file, picture)
+        return [{"file": file, "caption": caption(artifact)}]
 
 
 def statistics(unit: str, values: Any) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""BIDS: data sets, sidecars, images and derivatives."""
+"""BIDS: what a data set holds, what its sidecars say, how its images are read, and how derivatives are named and written."""

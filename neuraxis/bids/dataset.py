@@ -1,213 +1,261 @@
-"""The input: which participants there are, and which of their images make a unit of work. Only what is chosen is indexed."""
+"""What a data set holds: participants, and the gradient-echo acquisitions of each as units of work.
+
+One participant's folder is read, nothing else: names follow the rules of BIDS, so no index of the whole data set is needed.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from neuraxis.errors import DataError, NeuraxisError, NothingSelected, UsageError
+from neuraxis.bids.files import layout, listed, parse_name
+from neuraxis.bids.filters import Filters, read_labels
+from neuraxis.errors import DataError, MissingInput, NeuraxisError, NothingSelected
 
-PARTS = ("phase", "mag", "real", "imag")
-FOLDERS = ("anat", "swi")
-NOT_QUANTITATIVE = ("T1w", "T2w", "FLAIR", "PDw", "UNIT1", "MP2RAGE", "MPRAGE")
-_ENTITY = re.compile(r"^[a-z]+$")
-_LABEL = re.compile(r"^[0-9a-zA-Z+]+$")
-_KEYS = {"session": "ses", "run": "run", "acquisition": "acq", "reconstruction": "rec", "subject": "sub", "task": "task",
-         "ceagent": "ce", "inv": "inv", "mt": "mt", "flip": "flip", "direction": "dir"}  # fmt: skip
+__all__ = ["Filters", "Problem", "Unit", "choose_participants", "gre_units", "layout", "participants"]
 
+Problem = tuple[str, NeuraxisError]
+"""The name of a unit, and why it cannot be used."""
 
-def natural(text: str) -> tuple[Any, ...]:
-    """A key that sorts sub-2 before sub-10."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text))
+_MULTI_ECHO = ("MEGRE", "T2starw")
+"""Suffixes whose magnitude alone, at two echoes or more, decays with R2*."""
 
+_SPIN_ECHO = ("MESE", "TSE")
+"""Their phase is refocused: it holds no field."""
 
-def participants(bids_dir: Path) -> list[str]:
-    """Labels of all participants, without sub-, in natural order."""
-    with os.scandir(bids_dir) as entries:
-        labels = [one.name.removeprefix("sub-") for one in entries if one.name.startswith("sub-") and one.is_dir()]
-    return sorted((label for label in labels if _LABEL.match(label)), key=natural)
-
-
-def labels_of(given: Iterable[str], prefix: str) -> list[str]:
-    """Labels as given on the command line: with or without prefix, or a text file with one per line; each once."""
-    found: list[str] = []
-    for item in given:
-        path = Path(item)
-        lines = path.read_text().split() if os.sep in item and path.is_file() or item.endswith(".txt") and path.is_file() else [item]
-        found += [line.strip().removeprefix(f"{prefix}-") for line in lines if line.strip()]
-    return list(dict.fromkeys(found))
-
-
-def choose_participants(bids_dir: Path, given: Sequence[str]) -> list[str]:
-    """The participants to work on; NothingSelected names those that are not there."""
-    there = participants(bids_dir)
-    if not there:
-        raise NothingSelected(f"{bids_dir} has no folder of a participant (sub-*).", "Is it a BIDS data set?")
-    if not given:
-        return there
-    wanted = labels_of(given, "sub")
-    absent = [label for label in wanted if label not in there]
-    if absent:
-        shown = ", ".join(there[:10]) + (", ..." if len(there) > 10 else "")
-        raise NothingSelected(f"There is no participant {', '.join(absent)} in {bids_dir}.", f"There are: {shown}.")
-    return wanted
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which images are chosen: entity -> labels or, from a filter file, text, pattern or None (absent)."""
-
-    wanted: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    query: Mapping[str, Any] = field(default_factory=dict)
-
-    @staticmethod
-    def of(filter_file: Path | None = None, **labels: Sequence[str]) -> Filters:
-        """Filters of the command line: `session`, `run`, `acquisition`, `rec` (labels) and a filter file."""
-        short = {"session": "ses", "run": "run", "acquisition": "acq", "rec": "rec"}
-        wanted = {short[name]: labels_of(values, short[name]) for name, values in labels.items() if values}
-        return Filters(wanted, _read_filter_file(filter_file) if filter_file else {})
-
-    def accept(self, entities: Mapping[str, str]) -> bool:
-        """Whether an image with these entities is chosen. An image that lacks an entity is not filtered out by labels."""
-        for name, labels in self.wanted.items():
-            if name in entities and not any(_same(entities[name], label) for label in labels):
-                return False
-        for key, value in self.query.items():
-            name = _KEYS.get(key, key)
-            if name in ("datatype", "extension", "suffix", "part"):
-                continue
-            if not _matches(entities.get(name), value):
-                return False
-        return True
-
-
-def _same(found: str, wanted: str) -> bool:
-    return found == wanted or (found.isdigit() and wanted.isdigit() and int(found) == int(wanted))
-
-
-def _matches(found: str | None, wanted: Any) -> bool:
-    if wanted is None or wanted == "Query.NONE":
-        return found is None
-    if wanted in ("Query.ANY", "*"):
-        return found is not None
-    if wanted == "Query.OPTIONAL":
-        return True
-    if isinstance(wanted, list):
-        return any(_matches(found, one) for one in wanted)
-    return found is not None and (_same(found, str(wanted)) or re.fullmatch(str(wanted), found) is not None)
-
-
-def _read_filter_file(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-        found = content.get("gre", content.get("megre", {}))
-        for value in found.values():
-            re.compile(str(value))
-    except (OSError, ValueError, AttributeError, re.error) as error:
-        raise UsageError(f"--bids-filter-file {path} cannot be used: {error}.", "It holds a JSON object of queries.") from error
-    return dict(found)
+_LABEL = re.compile(r"[A-Za-z0-9+]+")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One gradient-echo acquisition: its entities without echo and part, and its files by part, in order of the echo."""
+    """One gradient-echo acquisition. Paths are sorted by echo; a part that is not there is empty."""
 
-    bids_dir: Path
+    root: Path
     participant: str
     session: str | None
     entities: tuple[tuple[str, str], ...]
+    """Every entity but echo and part, as in the file name, in its order."""
     suffix: str
-    files: tuple[tuple[str, tuple[Path, ...]], ...]
-    echoes: tuple[str, ...]
+    datatype: str
+    phase: tuple[Path, ...] = ()
+    magnitude: tuple[Path, ...] = ()
+    real: tuple[Path, ...] = ()
+    imag: tuple[Path, ...] = ()
+    echoes: tuple[str, ...] = ()
+    """Labels of the echo entity; empty when the names have none."""
     label: str = ""
+    """Tells this unit's outputs from those of another that would have the same names; usually empty."""
 
     @property
     def stem(self) -> str:
-        return "_".join(f"{name}-{value}" for name, value in self.entities)
+        """The name without its suffix."""
+        return "_".join(f"{key}-{value}" for key, value in self.entities)
 
     @property
     def name(self) -> str:
+        """For example sub-01_ses-1_acq-x_run-1_MEGRE."""
         return f"{self.stem}_{self.suffix}"
 
-    def part(self, name: str) -> tuple[Path, ...]:
-        """Files of a part (phase, mag, real, imag), by echo; none when it is not there."""
-        return dict(self.files).get(name, ())
-
-    def paths(self) -> tuple[Path, ...]:
-        return tuple(path for _, paths in self.files for path in paths)
+    @property
+    def collides(self) -> bool:
+        return bool(self.label)
 
     @property
     def has_phase(self) -> bool:
-        return bool(self.part("phase") or self.part("real"))
+        return bool(self.phase or (self.real and self.imag))
 
     @property
     def has_magnitude(self) -> bool:
-        return bool(self.part("mag") or self.part("real"))
+        return bool(self.magnitude or (self.real and self.imag))
+
+    def parts(self) -> dict[str, tuple[Path, ...]]:
+        """The files that are read, by part; real and imaginary images only where phase or magnitude come from them."""
+        found = {"phase": self.phase, "mag": self.magnitude}
+        if not (self.phase and self.magnitude):
+            found |= {"real": self.real, "imag": self.imag}
+        return {part: paths for part, paths in found.items() if paths}
+
+    def paths(self) -> tuple[Path, ...]:
+        """Every file that is read."""
+        return tuple(path for paths in self.parts().values() for path in paths)
 
 
-def layout(bids_dir: Path, labels: Sequence[str], database: Path | None = None) -> list[Path]:
-    """Images of the chosen participants, found with pybids; nothing else of the data set is indexed."""
-    from bids import BIDSLayout, BIDSLayoutIndexer
+def participants(bids_dir: Path) -> list[str]:
+    """Labels of the participants that have a folder, without sub-, in natural order."""
+    try:
+        with os.scandir(bids_dir) as entries:
+            found = [
+                entry.name[4:]
+                for entry in entries
+                if entry.name.startswith("sub-") and entry.name[4:] and entry.is_dir()
+            ]
+    except OSError as error:
+        raise MissingInput(
+            f"{bids_dir} cannot be read: {error.strerror}.", "Name the folder of a BIDS data set."
+        ) from error
+    return sorted(found, key=_natural)
 
-    if database is not None:
-        found = BIDSLayout(bids_dir, validate=False, database_path=database)
-    else:
-        chosen = "|".join(re.escape(label) for label in labels)
-        ignore = [re.compile(rf"^/sub-(?!({chosen})(/|$))"), re.compile(r"^/(derivatives|code|sourcedata|stimuli|\.)")]
-        indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
-        found = BIDSLayout(bids_dir, validate=False, indexer=indexer)
-    return [Path(path) for path in sorted(found.files)]
+
+def choose_participants(bids_dir: Path, labels: Sequence[str] = ()) -> list[str]:
+    """The participants that `labels` (with or without sub-, or text files of labels) name; all of them when it is empty."""
+    there = participants(bids_dir)
+    if not there:
+        raise NothingSelected(
+            f"{bids_dir} holds no participant (no folder sub-<label>).", "Name the folder of a BIDS data set."
+        )
+    wanted = read_labels(labels, "sub")
+    if not wanted:
+        if labels:
+            raise NothingSelected(f"The list of participants {', '.join(map(str, labels))} is empty.")
+        return there
+    unknown = [label for label in wanted if label not in there]
+    if unknown:
+        raise NothingSelected(
+            f"There is no participant {_shortened(unknown)} in {bids_dir}.", f"There is {_shortened(there)}."
+        )
+    return sorted(wanted, key=_natural)
 
 
-def gre_units(bids_dir: Path, label: str, filters: Filters, files: Iterable[Path]) -> tuple[list[Unit], list[tuple[str, NeuraxisError]]]:
-    """Units of one participant among `files`, and what is wrong with those that cannot be used: (name, error)."""
-    groups: dict[tuple[Any, ...], dict[str, dict[str, Path]]] = {}
-    for path in files:
-        if not path.name.startswith(f"sub-{label}_") or path.parent.name not in FOLDERS:
-            continue
-        stem, _, extension = path.name.partition(".")
-        if extension not in ("nii", "nii.gz"):
-            continue
-        *pairs, suffix = stem.split("_")
-        entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
-        part, echo = entities.pop("part", "mag"), entities.pop("echo", "")
-        if suffix in NOT_QUANTITATIVE or part not in PARTS or not filters.accept(entities):
-            continue
-        key = (tuple(entities.items()), suffix)
-        groups.setdefault(key, {}).setdefault(part, {})[echo] = path
-    units: list[Unit] = []
-    problems: list[tuple[str, NeuraxisError]] = []
-    for (pairs_, suffix), parts in groups.items():
-        entities = dict(pairs_)
-        complex_ = "real" in parts and "imag" in parts
-        if "phase" not in parts and not complex_ and len(parts.get("mag", {})) < 2:
-            continue
-        used = {name: parts[name] for name in PARTS if name in parts and not (name in ("real", "imag") and "phase" in parts)}
-        echoes = sorted(next(iter(used.values())), key=natural)
-        unit = Unit(Path(bids_dir), label, entities.get("ses"), pairs_, suffix,
-                    tuple((name, tuple(by_echo[e] for e in sorted(by_echo, key=natural))) for name, by_echo in used.items()),
-                    tuple(e for e in echoes if e))  # fmt: skip
-        first, by_echo = next(iter(used.items()))
-        for name, other in used.items():
-            if set(other) != set(by_echo):
-                missing = sorted(set(other) ^ set(by_echo), key=natural)
-                problems.append((unit.name, DataError(
-                    f"{unit.name}: part-{first} and part-{name} do not have the same echoes (echo {', '.join(missing)} is in one of them only).",
-                    "Add the missing files, or remove those without partner.")))  # fmt: skip
-                break
+def gre_units(
+    bids_dir: Path, participant: str, filters: Filters | None = None, files: Mapping[str, Iterable[Path]] | None = None
+) -> tuple[list[Unit], list[Problem]]:
+    """The gradient-echo acquisitions of one participant, and those that cannot be used, each with the reason.
+
+    A unit is every group of images of one acquisition in anat/ (or swi/) that has part-phase, or part-real with part-imag, under any
+    suffix but those of spin echoes; and every MEGRE or T2starw group with magnitudes alone at two echoes or more.
+    An image without `part` is a magnitude. `files`, by participant, stand for the folder where there are any (see `layout`).
+    """
+    bids_dir = Path(bids_dir)
+    whole = f"sub-{participant}"
+    if not _LABEL.fullmatch(participant):
+        error = DataError(f"The label of the folder {whole} is not one of BIDS.", "Use letters and digits only.")
+        return [], [(whole, error)]
+    try:
+        paths = sorted(files.get(participant, ()) if files else listed(bids_dir, participant))
+    except NeuraxisError as unreadable:
+        return [], [(whole, unreadable)]
+    groups, strays = _grouped(paths, participant, filters or Filters())
+    problems: list[Problem] = []
+    if strays:
+        more = f", and {len(strays) - 1} more," if len(strays) > 1 else ""
+        text = f"{strays[0]}{more} lies in the folder of another participant or session than its name says."
+        problems.append((whole, DataError(text, "Move or rename it.")))
+    found = [unit for members in groups if (unit := _unit(bids_dir, members)) is not None]
+    units = []
+    for unit in _labelled(sorted(found, key=lambda unit: _natural(unit.name))):
+        problem = _check(unit)
+        if sum(other.name == unit.name for other in found) > 1:
+            problem = DataError(
+                f"{unit.paths()[0]} and others make {unit.name} twice, with and without echo-, or in two folders.",
+                "Keep one.",
+            )
+        if problem:
+            problems.append((unit.name, problem))
         else:
             units.append(unit)
-    return _told_apart(units), problems
+    return units, list(dict(problems).items())
 
 
-def _told_apart(units: list[Unit]) -> list[Unit]:
-    """Units that would write the same names get their suffix as a label, all but the MEGRE one."""
-    from dataclasses import replace
+_Member = tuple[dict[str, str], str, Path]
 
-    stems = [unit.stem for unit in units]
-    return [replace(unit, label=unit.suffix) if stems.count(unit.stem) > 1 and unit.suffix != "MEGRE" else unit for unit in units]
+
+def _grouped(paths: Sequence[Path], participant: str, wanted: Filters) -> tuple[list[list[_Member]], list[Path]]:
+    """The wanted images by acquisition, and those of gradient echoes that lie in a wrong folder."""
+    groups: dict[object, list[_Member]] = {}
+    strays = []
+    for path in paths:
+        parsed = parse_name(path.name)
+        if parsed is None or not wanted.want(*parsed[:2], path.parent.name, parsed[2]):
+            continue
+        entities, suffix, _ = parsed
+        if entities.get("sub") == participant and entities.get("ses", "") == _session_folder(path):
+            key = (frozenset(_without_parts(entities)), suffix, path.parent.name, "echo" in entities)
+            groups.setdefault(key, []).append((entities, suffix, path))
+        elif suffix in _MULTI_ECHO or "part" in entities:
+            strays.append(path)
+    return list(groups.values()), strays
+
+
+def _without_parts(entities: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in entities.items() if key not in ("echo", "part"))
+
+
+def _session_folder(path: Path) -> str:
+    name = path.parent.parent.name
+    return name[4:] if name.startswith("ses-") else ""
+
+
+def _unit(root: Path, members: Sequence[_Member]) -> Unit | None:
+    """A unit of one group of files; None when there is nothing in it for this app."""
+    parts: dict[str, list[Path]] = {"phase": [], "mag": [], "real": [], "imag": [], "": []}
+    for entities, _, path in members:
+        parts.setdefault(entities.get("part", ""), []).append(path)
+    magnitude = parts["mag"] or parts[""]
+    entities, suffix, first = members[0]
+    with_phase = parts["phase"] or parts["real"] or parts["imag"]
+    if suffix in _SPIN_ECHO or not (
+        with_phase or (suffix in _MULTI_ECHO and "echo" in entities and len(magnitude) > 1)
+    ):
+        return None
+    phase, magnitude, real, imag = (
+        sorted(paths, key=_echo_number) for paths in (parts["phase"], magnitude, parts["real"], parts["imag"])
+    )
+    most = max(phase, magnitude, real, imag, key=len)
+    echoes = tuple((parse_name(path.name) or ({}, "", ""))[0]["echo"] for path in most) if "echo" in entities else ()
+    return Unit(
+        root, entities["sub"], entities.get("ses"), _without_parts(entities), suffix, first.parent.name,
+        tuple(phase), tuple(magnitude), tuple(real), tuple(imag), echoes,
+    )  # fmt: skip
+
+
+def _check(unit: Unit) -> NeuraxisError | None:
+    """What is wrong with the files of a unit as a set."""
+    if bool(unit.real) != bool(unit.imag) and not unit.phase:
+        lone, absent = (unit.real, "imag") if unit.real else (unit.imag, "real")
+        return MissingInput(f"{lone[0]} has no part-{absent} image beside it.", "Phase is made from both.")
+    numbers: dict[str, list[int]] = {}
+    for part, paths in unit.parts().items():
+        found = [_echo_number(path) for path in paths]
+        for one, two in zip(paths, paths[1:], strict=False):
+            if _echo_number(one) == _echo_number(two):
+                return DataError(f"{one} and {two.name} are one and the same echo.", "Keep one of them.")
+        numbers[part] = found
+    everything = {number for found in numbers.values() for number in found}
+    for part, found in numbers.items():
+        lacking = sorted(everything - set(found))
+        if lacking:
+            other = next(path for paths in unit.parts().values() for path in paths if _echo_number(path) == lacking[0])
+            text = f" of echo {', '.join(map(str, lacking))}" if unit.echoes else ""
+            return MissingInput(
+                f"{other} has no part-{part} image{text} beside it.", "Every echo needs the same parts."
+            )
+    if unit.echoes and 0 in everything:
+        return DataError(f"{unit.paths()[0]}: its echo entity is not a number.", "BIDS counts echoes from 1.")
+    return None
+
+
+def _labelled(units: list[Unit]) -> list[Unit]:
+    """Where units differ in the suffix alone, all but MEGRE get a label: their derivatives would have the same names."""
+    stems = [frozenset(unit.entities) for unit in units]
+    return [
+        replace(unit, label=unit.suffix) if unit.suffix != "MEGRE" and stems.count(stem) > 1 else unit
+        for unit, stem in zip(units, stems, strict=True)
+    ]
+
+
+def _echo_number(path: Path) -> int:
+    match = re.search(r"_echo-(\d+)_", path.name)
+    return int(match[1]) if match else 0
+
+
+def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """2 before 10."""
+    return tuple((0, int(t), t) if t.isdecimal() else (1, 0, t) for t in re.split(r"(\d+)", text) if t)
+
+
+def _shortened(labels: Iterable[str], most: int = 10) -> str:
+    found = [f"sub-{label}" for label in labels]
+    return ", ".join(found[:most]) + (f", and {len(found) - most} more" if len(found) > most else "")

@@ -1,124 +1,291 @@
-"""The images of a unit, read and checked: phase in rad, magnitude, one grid; every refusal names the file."""
+"""Reads the images of a unit: one grid, finite numbers, phase in radians; every fault is one sentence that names the file."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-from collections.abc import Iterable
+import math
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lazy_loader as lazy
 import numpy as np
 
 from neuraxis.bids.dataset import Unit
-from neuraxis.bids.sidecar import acquisition, phase_to_radians
+from neuraxis.bids.phase import NotPhase, phase_to_radians
+from neuraxis.bids.sidecar import acquisition, metadata
 from neuraxis.errors import DataError, GridMismatch, MissingInput
 from neuraxis.volume import Array, Grid, Volume
 
 nibabel = lazy.load("nibabel")
 
+_CHUNK = 1 << 22
+_HEADER_BYTES = 544
+"""Enough for the header of NIfTI-1 (348) and NIfTI-2 (540)."""
 
-@dataclass(frozen=True)
+_ANNEX_POINTER = b"/annex/objects/"
+
+
+@dataclass(frozen=True, eq=False)
 class Loaded:
-    """A unit in memory; (X, Y, Z, E), each echo contiguous."""
+    """What a unit holds. `phase` is in rad, -pi..pi; arrays are (X, Y, Z, E) float32, the echo axis slowest in memory."""
 
     phase: Volume | None
     magnitude: Volume | None
+    echo_times: Array
+    field_strength: float | None
     notes: tuple[str, ...]
+    sources: tuple[Path, ...]
 
 
 def content_hash(paths: Iterable[Path]) -> str:
-    """sha256 over the contents of files, in order."""
-    digest = hashlib.sha256()
+    """SHA-256 over the content of files, one after the other."""
+    found = hashlib.sha256()
     for path in paths:
-        _be_there(path, path.name)
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _be_there(path: Path, shown: str) -> None:
-    if path.is_symlink() and not path.exists():
-        raise MissingInput(f"{shown} is a link to a file that is not here.", "Fetch its content (datalad get).")
-    if not path.is_file():
-        raise MissingInput(f"{shown} is not there.")
-
-
-def _open(path: Path, shown: str):  # type: ignore[no-untyped-def]
-    _be_there(path, shown)
-    try:
-        return nibabel.load(path)
-    except Exception as error:  # nibabel, zlib and the file system each have their own
-        raise DataError(f"{shown} is not a readable NIfTI file: {error}.", "Copy or convert it again.") from error
-
-
-def _grid(path: Path, unit: Unit) -> Grid:
-    shown = str(path.relative_to(unit.bids_dir))
-    image = _open(path, shown)
-    if len(image.shape) != 3:
-        raise DataError(f"{shown} has {len(image.shape)} dimensions; one 3-D image per echo is needed.", "Split it into echoes.")
-    if min(image.shape) < 2:
-        raise DataError(f"{shown} has the shape {image.shape}: QSM needs a volume.")
-    if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
-        raise DataError(f"{shown} has no orientation (sform and qform are unset).", "The direction of B0 is never guessed: convert it again.")
-    try:
-        return Grid.of(image.shape, image.affine)
-    except ValueError as error:
-        raise DataError(f"{shown}: {error}.", "Convert it again.") from error
-
-
-def grid_of(unit: Unit) -> Grid:
-    """The one grid of all images of a unit; GridMismatch names the first that differs."""
-    first, *others = unit.paths()
-    grid = _grid(first, unit)
-    for path in others:
-        other = _grid(path, unit)
-        if not other.same_as(grid):
-            what = f"shape {other.shape} and not {grid.shape}" if other.shape != grid.shape else "another position or orientation"
-            raise GridMismatch(f"{path.relative_to(unit.bids_dir)} has {what} as {first.name}.", "All echoes and parts must share one grid.")
-    return grid
+        one = hashlib.sha256()
+        try:
+            with open(_there(path), "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    one.update(chunk)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        found.update(one.digest())
+    return found.hexdigest()
 
 
 def shape_of(unit: Unit) -> tuple[int, int, int, int]:
-    """(X, Y, Z, E) of a unit, from the headers."""
-    return (*grid_of(unit).shape, max(len(paths) for _, paths in unit.files))
-
-
-def _stack(unit: Unit, part: str) -> Array:
-    paths = unit.part(part)
-    stack = np.empty((len(paths), *_grid(paths[0], unit).shape), np.float32)
-    for number, path in enumerate(paths):
-        shown = str(path.relative_to(unit.bids_dir))
-        try:
-            stack[number] = np.asarray(_open(path, shown).dataobj, dtype=np.float32)
-        except (DataError, MissingInput):
-            raise
-        except Exception as error:
-            raise DataError(f"{shown} cannot be read to its end: {error}.", "Is it truncated? Copy it again.") from error
-        bad = int(np.count_nonzero(~np.isfinite(stack[number])))
-        if bad:
-            raise DataError(f"{shown} has {bad} voxel(s) that are NaN or infinite.", "Mend it: they are never replaced silently.")
-    return np.moveaxis(stack, 0, -1)
+    """X, Y, Z and E of a unit, from the header of its first image."""
+    parts = list(unit.parts().values())
+    header = _header(parts[0][0], _unpacked(parts[0][0], _HEADER_BYTES))
+    x, y, z = _shape(parts[0][0], header)
+    return x, y, z, len(parts[0])
 
 
 def load_gre(unit: Unit) -> Loaded:
-    """Phase (rad) and magnitude of a unit, from phase and magnitude or from real and imaginary part."""
-    grid, said = grid_of(unit), acquisition(unit)
+    """Reads all images of a unit, checks them, and turns phase to radians."""
+    parameters = acquisition(unit)
+    parts = unit.parts()
     notes: list[str] = []
+    grid: Grid | None = None
+    stacks: dict[str, Array] = {}
+    slopes: dict[str, set[tuple[float, float]]] = {}
+    first = unit.paths()[0]
+    for part, paths in parts.items():
+        for number, path in enumerate(paths):
+            data, here, slope = read_volume(path)
+            if grid is None:
+                grid = here
+            _check_grid(path, here, first, grid)
+            if part not in stacks:
+                stacks[part] = np.empty((len(paths), *data.shape), np.float32)
+            stacks[part][number] = data
+            slopes.setdefault(part, set()).add(slope)
+            _check_values(path, part, stacks[part][number])
+    assert grid is not None
     phase = magnitude = None
-    if unit.part("phase"):
-        shown = str(unit.part("phase")[0].relative_to(unit.bids_dir))
-        phase, note = phase_to_radians(_stack(unit, "phase"), said.units, shown)
+    if "phase" in stacks:
+        phase, note = _phase(unit, stacks.pop("phase"), slopes["phase"])
         notes.append(note)
-    if unit.part("mag"):
-        magnitude = _stack(unit, "mag")
-        if magnitude.min() < 0:
-            raise DataError(f"{unit.part('mag')[0].relative_to(unit.bids_dir)} or a later echo is negative: no magnitude.", "Is it phase?")
-        if not magnitude.any():
-            raise DataError(f"{unit.part('mag')[0].relative_to(unit.bids_dir)} and its echoes are zero everywhere.")
-    if phase is None and unit.part("real"):
-        real, imag = _stack(unit, "real"), _stack(unit, "imag")
-        phase = np.arctan2(imag, real)
-        magnitude = magnitude if magnitude is not None else np.hypot(real, imag)
-        notes.append("Phase and magnitude were made from real and imaginary part.")
-    return Loaded(None if phase is None else Volume(phase, grid), None if magnitude is None else Volume(magnitude, grid), tuple(notes))
+    magnitude = stacks.pop("mag", None)
+    if "real" in stacks and "imag" in stacks:
+        if phase is None:
+            phase = np.arctan2(stacks["imag"], stacks["real"])
+            notes.append("Phase: made from real and imaginary images.")
+        if magnitude is None:
+            magnitude = np.hypot(stacks["real"], stacks["imag"])
+            notes.append("Magnitude: made from real and imaginary images.")
+    if unit.has_phase and magnitude is None:
+        notes.append("There is no magnitude: what needs it is not made.")
+
+    def volume(stack: Array | None) -> Volume | None:
+        return None if stack is None else Volume(np.moveaxis(stack, 0, -1), grid)
+
+    times = np.asarray(parameters.echo_times, dtype=float)
+    return Loaded(volume(phase), volume(magnitude), times, parameters.field_strength, tuple(notes), unit.paths())
+
+
+def read_volume(path: Path) -> tuple[Array, Grid, tuple[float, float]]:
+    """The numbers of a 3-D NIfTI image after its slope, its grid, and its slope and intercept."""
+    content = _unpacked(path)
+    header = _header(path, content)
+    shape = _shape(path, header)
+    grid = _grid(path, header, shape)
+    slope, inter = header.get_slope_inter()
+    try:
+        kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+        data = np.asarray(kind.from_bytes(content).dataobj).reshape(shape)
+    except Exception as error:  # nibabel and numpy each have their own
+        raise _damaged(path, error) from error
+    return data, grid, (1.0 if slope is None else float(slope), 0.0 if inter is None else float(inter))
+
+
+def _there(path: Path) -> Path:
+    """The path, once it is sure that its content is there."""
+    if not path.exists():
+        if path.is_symlink():
+            raise MissingInput(f"{path} is a link to content that is not here.", f"Get it: datalad get {path}")
+        raise MissingInput(
+            f"{path} is not there.", "Was it moved while the app ran, or is the database of another state?"
+        )
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not an image.")
+    return path
+
+
+def _unreadable(path: Path, error: OSError) -> MissingInput:
+    return MissingInput(f"{path} cannot be read: {error.strerror or error}.", "Check its rights.")
+
+
+def _damaged(path: Path, error: object) -> DataError:
+    text = " ".join(str(error).split()).rstrip(".")
+    return DataError(f"{path} is cut off or damaged: {text}.", "Copy or convert it again.")
+
+
+def _unpacked(path: Path, most: int = -1) -> bytes:
+    """The first `most` bytes of a file, or all of it, unpacked when it is gzipped whatever its name."""
+    from isal import igzip, igzip_lib
+
+    try:
+        with open(_there(path), "rb") as file:
+            start = file.read(len(_ANNEX_POINTER))
+            if start == _ANNEX_POINTER:
+                raise MissingInput(
+                    f"{path} holds a pointer of git-annex, not the image.", f"Get it: datalad get {path}"
+                )
+            file.seek(0)
+            if start[:2] != b"\x1f\x8b":
+                return file.read(most)
+            with igzip.open(file, "rb") as packed:
+                return packed.read(most)
+    except (EOFError, igzip_lib.IsalError, zlib.error, gzip.BadGzipFile) as error:  # type: ignore[misc]
+        if most > 0:
+            return b""
+        raise _damaged(path, error) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _header(path: Path, content: bytes) -> Any:
+    """The NIfTI header at the start of `content`."""
+    if not content:
+        raise _damaged(path, "it is empty or not whole")
+    for kind, size in ((nibabel.Nifti1Header, 348), (nibabel.Nifti2Header, 540)):
+        if len(content) >= size and size in (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big")):
+            try:
+                return kind(content[:size], check=False)
+            except Exception as error:
+                raise _damaged(path, error) from error
+    raise DataError(f"{path} is not a NIfTI image.", "Convert it to NIfTI.")
+
+
+def _shape(path: Path, header: Any) -> tuple[int, int, int]:
+    try:
+        shape = tuple(int(n) for n in header.get_data_shape())
+        dtype = header.get_data_dtype()
+    except Exception as error:
+        raise _damaged(path, error) from error
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    said = " x ".join(map(str, shape)) or "nothing"
+    if len(shape) > 3:
+        raise DataError(
+            f"{path} is {len(shape)}-D ({said}).",
+            "BIDS wants one 3-D file per echo, each with its echo entity: split it.",
+        )
+    if len(shape) < 3:
+        raise DataError(f"{path} is {len(shape)}-D ({said}).", "A 3-D image is needed.")
+    if min(shape) < 1:
+        raise DataError(f"{path} is empty ({said}).")
+    if dtype.kind not in "iuf":
+        raise DataError(
+            f"{path} holds {'complex numbers' if dtype.kind == 'c' else 'colours'}, not real numbers.",
+            "Split it into parts.",
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _grid(path: Path, header: Any, shape: tuple[int, int, int]) -> Grid:
+    if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
+        raise DataError(
+            f"{path} has no orientation (sform and qform codes are 0), so the direction of the main field is not known.",
+            "Convert it again from DICOM, or set the orientation of the header.",
+        )
+    try:
+        return Grid.of(shape, header.get_best_affine())
+    except Exception as error:
+        raise DataError(
+            f"{path} has an orientation that cannot be used: {str(error).rstrip('.')}.", "Mend its header."
+        ) from error
+
+
+def _check_grid(path: Path, grid: Grid, first: Path, expected: Grid) -> None:
+    if grid.shape != expected.shape:
+        one, two = (" x ".join(map(str, g.shape)) for g in (grid, expected))
+        raise GridMismatch(
+            f"{path} is {one} voxels and {first.name} {two}.", "All images of an acquisition need one grid."
+        )
+    if not grid.same_as(expected):
+        raise GridMismatch(
+            f"{path} lies at another place than {first.name}: their orientations differ.",
+            "All images of an acquisition need one grid.",
+        )
+
+
+def _check_values(path: Path, part: str, data: Array) -> None:
+    # a sum is not finite when one of the terms is not: one pass without a temporary for the usual case
+    with np.errstate(all="ignore"):
+        sound = math.isfinite(float(data.sum(dtype=np.float64)))
+    if not sound:
+        bad = int((~np.isfinite(data)).sum())
+        if bad:
+            text = "1 value that is" if bad == 1 else f"{bad} values that are"
+            raise DataError(f"{path} holds {text} not finite (NaN or Inf).", "Mend the file: they are never replaced.")
+    low, high = float(data.min()), float(data.max())
+    if part == "mag" and low < 0:
+        raise DataError(
+            f"{path} holds negative values (down to {low:.4g}), so it is not a magnitude.",
+            "Is it phase, without part-phase in its name?",
+        )
+    if low == high:
+        raise DataError(f"{path} holds one value only ({low:.6g}).", "Is it the right image?")
+    if part in ("real", "imag") and low >= 0:
+        raise DataError(
+            f"{path} has no negative value, so it is not the {part} part of a complex image.",
+            "Is an offset of the scanner left in it?",
+        )
+
+
+def _phase(unit: Unit, stack: Array, slopes: set[tuple[float, float]]) -> tuple[Array, str]:
+    """Phase of all echoes in rad, and what was decided."""
+    told = [metadata(path, unit.root) for path in unit.phase]
+    units = [content.get("Units") for content in told]
+    for path, one in zip(unit.phase, units, strict=True):
+        if one is not None and not isinstance(one, str):
+            raise DataError(f"{path} has Units {one!r}, which is not text.", "Correct its sidecar.")
+        if (one or "") != (units[0] or ""):
+            raise DataError(
+                f"{path} has Units {one!r} and {unit.phase[0].name} {units[0]!r}.", "All echoes need the same."
+            )
+    stored = None
+    if len(slopes) == 1 and slopes != {(1.0, 0.0)}:
+        slope, inter = next(iter(slopes))
+        stored = _before(stack, slope, inter)
+    try:
+        return phase_to_radians(stack, told[0], stored)
+    except NotPhase as refused:
+        raise DataError(f"{_culprit(unit.phase, stack)} {refused.args[0]}.", refused.args[1]) from refused
+
+
+def _before(stack: Array, slope: float, inter: float) -> Array | None:
+    """The stored integers, where the range says that they may be needed; else None, to spare the memory."""
+    low, high = (float(stack.min()) - inter) / slope, (float(stack.max()) - inter) / slope
+    whole = all(abs(v - round(v)) < 1e-2 for v in (low, high))
+    return np.rint((stack - np.float32(inter)) / np.float32(slope)) if whole and abs(high - low) > 100 else None
+
+
+def _culprit(paths: Sequence[Path], stack: Array) -> Path:
+    """The echo with the widest range: the one to look at."""
+    return paths[int(np.argmax([float(np.ptp(one)) for one in stack]))]

@@ -44,10 +44,19 @@ def dipole_kernel(
     if not length > 0:
         raise ValueError(f"the direction of the main field has no length: {b0_direction}")
     k = frequencies(shape, voxel_size, device)
-    along = sum(axis * (b / length) for axis, b in zip(k, b0_direction, strict=True))
+    parts = [axis * (b / length) for axis, b in zip(k, b0_direction, strict=True)]
+    # k and -k are one at the Nyquist frequency of an even axis: there the mean over both signs, which has no cross terms
+    odd = []
+    for axis, (part, n) in enumerate(zip(parts, shape, strict=True)):
+        odd.append(part.clone())
+        if n % 2 == 0:
+            odd[axis].select(axis, n // 2).zero_()
+    kernel = (odd[0] + odd[1] + odd[2]).square_()
     squared = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
     squared[0, 0, 0] = 1.0
-    kernel = along.square_().div_(squared).neg_().add_(1.0 / 3.0)
+    for part, without in zip(parts, odd, strict=True):
+        kernel += part**2 - without**2
+    kernel = kernel.div_(squared).neg_().add_(1.0 / 3.0)
     kernel[0, 0, 0] = 0.0
     return kernel
 

@@ -113,9 +113,10 @@ def _limits(view: View, data: Array, inside: Array | None) -> tuple[float, float
     values = values[np.isfinite(values) & (values != 0)]
     if not values.size:
         return None
-    low, high = (float(v) for v in np.percentile(values, (1, 99)))
-    low = low if view.low is None else view.low
-    high = high if view.high is None else view.high
+    low, high = view.low, view.high
+    if low is None or high is None:
+        first, last = (float(v) for v in np.percentile(values, (1, 99), overwrite_input=True))
+        low, high = first if low is None else low, last if high is None else high
     return (low, high) if high > low else (low, low + (abs(low) or 1.0))
 
 
@@ -127,7 +128,7 @@ def _attempts(image: Image, limits: tuple[float, float] | None) -> Iterator[tupl
         most = min(4, image.data.shape[3])
         layouts = [columns_of(image, echoes) for echoes in range(most, min(most, 2) - 1, -1)]
     for panels in layouts:
-        packed = sum(len(zlib.compress(_bytes(cut(image.data, p), limits), 1)) for p in panels)
+        packed = sum(len(zlib.compress(_bytes(cut(image.data, p), limits).tobytes(), 1)) for p in panels)
         if packed < 0.8 * MAX_BYTES:
             yield panels, math.inf
         if packed < 1.2 * MAX_BYTES:
@@ -187,7 +188,7 @@ def _render(
             y = edge - line - (tallest + high) // 2
             axes = figure.add_axes((x / width, y / height, wide / width, high / height))
             _slice(axes, image, mask, limits, panel, averaged=scale * image.size.min() < 1)
-            left_end, right_end, lower_end, upper_end = PLANES[panel.plane][3]
+            left_end, right_end, lower_end, upper_end = tuple(PLANES[panel.plane][3])
             draw_text(x + 0.8 * font, y + high / 2, left_end)
             draw_text(x + wide - 0.8 * font, y + high / 2, right_end)
             draw_text(x + wide / 2, y + 0.7 * font, lower_end)
@@ -224,7 +225,8 @@ def _slice(
     axes.axis("off")
     grey = _bytes(cut(image.data, panel), limits)
     axes.imshow(
-        grey.T, cmap="gray", vmin=0, vmax=255, origin="lower", aspect="auto", extent=(0, grey.shape[0], 0, grey.shape[1]),
+        grey.T, cmap="gray", vmin=0, vmax=255, origin="lower", aspect="auto",
+        extent=(0, grey.shape[0], 0, grey.shape[1]),
         interpolation="antialiased" if averaged else "nearest",
     )  # fmt: skip
     if mask is not None:

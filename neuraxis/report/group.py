@@ -131,12 +131,13 @@ def _quantile(ordered: Sequence[float], fraction: float) -> float:
 
 
 def _plot(units: Sequence[Mapping[str, Any]], name: str, statistic: str) -> dict[str, Any]:
-    """Where the marks of a strip plot with its box lie; points beyond the whiskers (1.5 interquartile ranges) are far."""
+    """Where the marks of a strip plot with its box lie; points beyond 1.5 interquartile ranges are far."""
     column = f"{name}_{statistic}"
     found = [(unit["row"].get(column), unit) for unit in units]
     points = [(float(v), unit) for v, unit in found if isinstance(v, (int, float)) and math.isfinite(v)]
     plot: dict[str, Any] = {
         "title": _STATISTICS[statistic],
+        "box": None,
         "points": [],
         "ticks": [],
         "width": _WIDTH,

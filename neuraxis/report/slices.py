@@ -10,7 +10,7 @@ import numpy as np
 from neuraxis.volume import Array, Grid
 
 PLANES = {"axial": (2, 0, 1, "LRPA"), "coronal": (1, 0, 2, "LRIS"), "sagittal": (0, 1, 2, "PAIS")}
-"""Plane -> the axis across it, its axes from left to right and from bottom to top, and the letters at those four ends."""
+"""Plane -> the axis across it, those from left to right and from bottom to top, the letters at their four ends."""
 
 LAYOUTS = ((5, 2, 2), (3, 1, 1), (1, 1, 1))
 """Numbers of axial, coronal and sagittal slices: from rich to sparse."""
@@ -102,7 +102,8 @@ def columns_of(image: Image, echoes: int) -> list[Panel]:
 
 def cut(data: Array, panel: Panel) -> Array:
     """The numbers of a panel, (across, up)."""
-    return np.take(data if data.ndim == 3 else data[..., panel.echo], panel.index, PLANES[panel.plane][0])
+    one = data if data.ndim == 3 else data[..., panel.echo]
+    return one[(slice(None),) * PLANES[panel.plane][0] + (panel.index,)]
 
 
 def extent(image: Image, panel: Panel) -> tuple[float, float]:
@@ -126,4 +127,4 @@ def where_text(image: Image, panel: Panel) -> str:
     index = (np.array(image.data.shape[:3]) - 1) / 2
     index[axis] = panel.index
     position = image.matrix[axis, :3] @ index + image.matrix[axis, 3]
-    return f"{'xyz'[axis]} {_number(round(position))} mm"
+    return f"{'xyz'[axis]} {round(float(position))} mm".replace("-", "\u2212")

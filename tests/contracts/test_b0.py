@@ -17,9 +17,11 @@ def _object(echoes=4, noise=0.0, tesla=3.0):
     mask[2:22, 3:23, 4:24] = True
     x = torch.linspace(-0.5, 0.5, 24)[:, None, None]
     field = (x + x**2).expand(mask.shape)
-    magnitude = torch.stack([100 * torch.exp(torch.tensor(-t / 0.03)).expand(mask.shape) for t in TIMES[:echoes]], -1)
+    magnitude = torch.stack(
+        [100 * torch.exp(torch.tensor(-t / 0.03)).expand(mask.shape) for t in TIMES[:echoes]], -1
+    ).float()
     k = radians_per_ppm_second(tesla)
-    phase = torch.stack([k * t * field for t in TIMES[:echoes]], -1)
+    phase = torch.stack([float(k * t) * field for t in TIMES[:echoes]], -1)
     phase = phase + noise / magnitude * torch.randn(phase.shape, generator=random)
     return field, phase * mask[..., None], magnitude.contiguous(), mask, tesla
 
@@ -47,7 +49,9 @@ def test_a_linear_phase_gives_its_field_in_ppm(method, weighting, echoes):
 @pytest.mark.parametrize("with_magnitude", [True, False])
 def test_the_noise_is_honest(method, weighting, echoes, with_magnitude):
     field, phase, magnitude, mask, tesla = _object(echoes, noise=2.0)
-    found, noise = method(phase, mask, TIMES[:echoes], tesla, magnitude if with_magnitude else None, weighting=weighting)
+    found, noise = method(
+        phase, mask, TIMES[:echoes], tesla, magnitude if with_magnitude else None, weighting=weighting
+    )
     score = ((found - field) / noise)[mask]
     if with_magnitude or echoes == 1:
         assert 0.6 < float(score.std()) < 1.3

@@ -1,4 +1,5 @@
 import os
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -9,6 +10,7 @@ from documented import Unchanged, check_documented
 from neuraxis.engine import Method
 from neuraxis.numerics.morphology import dilate, erode
 from neuraxis.qsm.masking import METHODS, deepbet, deepbet_and_phase_quality, phase_quality_threshold
+from neuraxis.qsm.masking.deepbet import brain_probability
 from neuraxis.qsm.quality import phase_quality
 from neuraxis.volume import Grid
 
@@ -50,7 +52,8 @@ def _head():
 
     folder = os.path.join(nilearn.__path__[0], "datasets", "data")
     parts = [
-        nib.load(os.path.join(folder, f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz")) for name in ("t1", "gm", "wm")
+        nib.load(os.path.join(folder, f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"))
+        for name in ("t1", "gm", "wm")
     ]
     t1, grey, white = (torch.from_numpy(np.asarray(one.dataobj, np.float32))[::2, ::2, ::2] for one in parts)
     brain = erode(dilate(grey + white > 40, 4), 4)
@@ -65,6 +68,12 @@ def _head():
 @pytest.fixture(scope="module")
 def head():
     return _head()
+
+
+@pytest.fixture(scope="module")
+def straight(head):
+    """What the network says of the head, once for all tests."""
+    return brain_probability(head[0][..., 0], head[2])
 
 
 @each
@@ -107,21 +116,21 @@ def test_tissue_everywhere_gives_a_mask_everywhere():
 
 
 @pytest.mark.parametrize("method", LEARNED, ids=lambda one: one.__name__)
-def test_a_brain_is_found(method, head):
+def test_a_brain_is_found(method, head, straight, monkeypatch):
     magnitude, quality, grid, brain = head
+    monkeypatch.setattr(sys.modules[deepbet.__module__], "brain_probability", lambda *_: straight)
     found = _call(method, {"magnitude": magnitude, "phase_quality": quality, "grid": grid})
     assert _dice(found, brain) > 0.9
 
 
-def test_a_brain_is_found_in_any_orientation(head):
+def test_a_brain_is_found_in_any_orientation(head, straight):
     magnitude, _, grid, brain = head
-    straight = deepbet(magnitude, grid)
     # axes permuted, one flipped: voxel (a, b, c) of the new grid is voxel (c, n - 1 - a, b) of the old
     n = grid.shape[1]
     turn = np.array([[0, 0, 1, 0], [-1, 0, 0, n - 1], [0, 1, 0, 0], [0, 0, 0, 1]], float)
     turned = magnitude.permute(1, 2, 0, 3).flip(0)
-    found = deepbet(turned, Grid.of(turned.shape, grid.matrix @ turn))
-    assert torch.equal(found, straight.permute(1, 2, 0).flip(0)) and _dice(straight, brain) > 0.9
+    found = brain_probability(turned[..., 0], Grid.of(turned.shape, grid.matrix @ turn))
+    assert torch.allclose(found, straight.permute(1, 2, 0).flip(0), atol=1e-3) and _dice(straight > 0.5, brain) > 0.9
 
 
 def test_no_brain_is_said_in_a_sentence():

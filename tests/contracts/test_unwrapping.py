@@ -13,12 +13,11 @@ each = pytest.mark.parametrize("method", METHODS, ids=lambda one: one.__name__)
 
 
 def _object(voxel_size=(1.0, 1.0, 1.0), shape=(32, 36, 30)):
-    """Phase per second of a smooth field, strongest in the middle, in a ball; rad/s."""
+    """Phase per second of a smooth field, strongest in the middle, in a ball of voxels; rad/s."""
     grid = Grid.of(shape, np.diag([*voxel_size, 1.0]))
-    position = np.stack(np.indices(shape), -1) * voxel_size
-    centre = (np.array(shape) - 1) / 2 * voxel_size
-    squared = ((position - centre) ** 2).sum(-1)
-    radius = min(centre) - 2 * max(voxel_size)
+    centre = (np.array(shape) - 1) / 2
+    squared = ((np.stack(np.indices(shape), -1) - centre) ** 2).sum(-1)
+    radius = min(centre) - 2
     rate = 900 * np.exp(-squared / (0.5 * radius**2))
     return torch.from_numpy(rate).float(), torch.from_numpy(squared < radius**2), grid
 

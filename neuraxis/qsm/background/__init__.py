@@ -3,4 +3,4 @@
 from neuraxis.qsm.background.pdf import pdf
 from neuraxis.qsm.background.vsharp import vsharp
 
-METHODS = (vsharp, pdf)
+METHODS = (pdf, vsharp)

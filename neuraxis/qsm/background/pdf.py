@@ -11,6 +11,7 @@ from neuraxis.numerics.fourier import box_shape, irfftn, mask_box, padded_shape,
 from neuraxis.numerics.solvers import lsmr
 from neuraxis.volume import Grid, Tensor
 
+scipy = lazy.load("scipy")
 torch = lazy.load("torch")
 
 _MOST_WEIGHT = 10.0
@@ -23,9 +24,10 @@ def pdf(
     grid: Grid,
     field_noise: Tensor | None = None,
     *,
-    iterations: int = 50,
+    iterations: int = 30,
     tolerance: float = 1e-4,
     padding: float = 20.0,
+    rim: float = 3.0,
 ) -> tuple[Tensor, Tensor]:
     """Background removal by projection onto dipole fields (PDF).
 
@@ -35,8 +37,9 @@ def pdf(
 
     with the mask M, the dipole kernel D for the true direction of the main field, and the weights W = 1 / noise. The
     least squares are solved by LSMR from x = 0, after the mean over the mask is taken off, which is a background too.
-    Departures from the paper: no voxel weighs more than ten times the median voxel, and the dipoles may also lie outside
-    the field of view, as far as the padding goes.
+    Departures from the paper: no voxel weighs more than ten times the median voxel, the dipoles may also lie outside the
+    field of view, as far as the padding goes, and a rim is taken off the result, where dipoles just outside the mask fit
+    the local field too and the field map is least reliable.
 
     Parameters
     ----------
@@ -54,15 +57,18 @@ def pdf(
         Stop when the gradient is so small against operator and residual; 0 or above.
     padding
         Room behind the box of the mask, filled with dipoles; mm, at least 0.
+    rim
+        Depth of the rim that is taken off after the fit; mm, at least 0. Voxels as near to the outside are lost, though
+        never the whole mask: 0 keeps all, at the price of streaks from the edge.
 
     Returns
     -------
     Local field; ppm, (X, Y, Z), zero outside its mask.
-    Mask of the local field; bool, (X, Y, Z): the mask that was given.
+    Mask of the local field; bool, (X, Y, Z): the mask that was given, without its rim.
 
     Raises
     ------
-    ValueError: a knob is outside its range, or the mask is empty.
+    ValueError: a knob is outside its range, the mask is empty, or nothing of it is deeper than the rim.
 
     References
     ----------
@@ -75,6 +81,8 @@ def pdf(
         raise ValueError(f"tolerance must be at least 0, not {tolerance}")
     if not 0 <= padding < math.inf:
         raise ValueError(f"padding must be at least 0 mm, not {padding}")
+    if not 0 <= rim < math.inf:
+        raise ValueError(f"rim must be at least 0 mm, not {rim}")
     box = mask_box(field_mask)
     mask, size = field_mask[box], box_shape(box)
     x, y, z = (padding / h for h in grid.voxel_size)
@@ -94,8 +102,23 @@ def pdf(
         return irfftn(rfftn(residual * weights, padded).mul_(kernel), padded).mul_(outside)
 
     dipoles, _ = lsmr(forward, adjoint, field * weights, iterations=iterations, tolerance=tolerance)
-    local = field.sub_(irfftn(rfftn(dipoles).mul_(kernel), padded, size)).mul_(mask)
-    return paste(local, box, grid.shape), field_mask.clone()
+    kept = _without_rim(mask, rim, grid)
+    local = field.sub_(irfftn(rfftn(dipoles).mul_(kernel), padded, size)).mul_(kept)
+    return paste(local, box, grid.shape), paste(kept, box, grid.shape)
+
+
+def _without_rim(mask: Tensor, rim: float, grid: Grid) -> Tensor:
+    """The voxels that are farther than `rim` from every voxel outside the mask; the field of view's edge is no rim."""
+    if rim == 0:
+        return mask.clone()
+    inside = mask.cpu().numpy()
+    if inside.all():
+        return mask.clone()
+    distance = scipy.ndimage.distance_transform_edt(inside, sampling=grid.voxel_size)
+    kept = torch.from_numpy(distance > rim).to(mask.device)
+    if not bool(kept.any()):
+        raise ValueError(f"nothing of the mask is deeper than the rim of {rim} mm")
+    return kept
 
 
 def _weights(mask: Tensor, noise: Tensor | None) -> Tensor:

@@ -26,13 +26,13 @@ def rts(
     local_mask: Tensor,
     grid: Grid,
     *,
-    start_iterations: int = 12,
+    start_iterations: int = 10,
     delta: float = 0.15,
     mu: float = 1000.0,
     rho: float = 10.0,
     iterations: int = 20,
-    tolerance: float = 0.01,
-    padding: float = 20.0,
+    tolerance: float = 0.03,
+    padding: float = 10.0,
 ) -> Tensor:
     """Rapid two-step dipole inversion (RTS).
 

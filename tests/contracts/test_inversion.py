@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from contracts.analytic import GRIDS, ball, positions, sphere_field, turned
+from documented import Unchanged, check_documented
+
+from neuraxis.engine import Method
+from neuraxis.qsm.inversion import METHODS
+
+RADIUS = 6.0
+each = pytest.mark.parametrize("method", METHODS, ids=lambda one: one.__name__)
+knobs = [pytest.param(one, knob.name, id=f"{one.__name__}-{knob.name}") for one in METHODS for knob in Method.of(one).knobs]
+
+
+def _problem(name="isotropic", chi=1.0):
+    grid = GRIDS[name]
+    mask = ball(grid, 19)
+    return torch.from_numpy(sphere_field(grid, RADIUS, chi) * mask), torch.from_numpy(mask), grid
+
+
+def _contrast(chi, grid):
+    """Mean over the sphere less the mean over the rest."""
+    chi, inside, near = chi.numpy(), ball(grid, RADIUS - 1), ball(grid, 17) & ~ball(grid, RADIUS + 2)
+    return chi[inside].mean() - chi[near].mean()
+
+
+@each
+def test_documented(method):
+    check_documented(method)
+
+
+@each
+@pytest.mark.parametrize("chi", [1.0, -0.2])
+def test_recovers_a_sphere(method, chi):
+    field, mask, grid = _problem(chi=chi)
+    assert _contrast(method(field, mask, grid), grid) == pytest.approx(chi, rel=0.3)  # Tikhonov is the darkest
+
+
+@each
+@pytest.mark.parametrize("name", list(GRIDS)[1:])
+def test_the_same_object_on_any_grid(method, name):
+    expected = _contrast(method(*_problem()), GRIDS["isotropic"])
+    field, mask, grid = _problem(name)
+    chi = method(field, mask, grid)
+    assert _contrast(chi, grid) == pytest.approx(expected, rel=0.05)
+    weight = (chi.numpy() * ball(grid, RADIUS + 3)).clip(0)[..., None]
+    assert np.abs((weight * positions(grid)).sum((0, 1, 2)) / weight.sum()).max() < 0.2  # mm: it stands where it stood
+
+
+@each
+def test_other_voxel_axes_give_the_same_numbers(method):
+    field, mask, grid = _problem("anisotropic and tilted")
+    field2, grid2 = turned(field.numpy(), grid)
+    mask2, _ = turned(mask.numpy(), grid)
+    expected, _ = turned(method(field, mask, grid).numpy(), grid)
+    found = method(torch.from_numpy(field2), torch.from_numpy(mask2), grid2).numpy()
+    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@each
+def test_it_is_linear_in_the_field_or_keeps_its_sign(method):
+    field, mask, grid = _problem()
+    assert torch.allclose(method(-field, mask, grid), -method(field, mask, grid), atol=1e-4)
+
+
+@each
+def test_what_lies_outside_the_mask_does_not_matter(method):
+    field, mask, grid = _problem()
+    spoiled = torch.where(mask, field, float("nan"))
+    assert torch.equal(method(spoiled, mask, grid), method(field, mask, grid))
+
+
+@each
+def test_zero_gives_zero(method):
+    field, mask, grid = _problem()
+    assert not method(torch.zeros_like(field), mask, grid).any()
+
+
+@each
+def test_finite_float_zero_outside_and_inputs_unchanged(method):
+    field, mask, grid = _problem()
+    with Unchanged(field, mask):
+        chi = method(field, mask, grid)
+    assert chi.dtype == torch.float32 and chi.shape == field.shape and torch.isfinite(chi).all()
+    assert not chi[~mask].any() and chi[mask].any()
+
+
+@each
+def test_a_few_voxels_are_enough(method):
+    field, mask, grid = _problem()
+    lonely = torch.zeros_like(mask)
+    lonely[3, 4, 5] = lonely[30, 4, 5] = True
+    assert torch.isfinite(method(field, lonely, grid)).all()
+
+
+@each
+def test_an_empty_mask_is_refused(method):
+    field, mask, grid = _problem()
+    with pytest.raises(ValueError, match="mask is empty"):
+        method(field, torch.zeros_like(mask), grid)
+
+
+@pytest.mark.parametrize(("method", "knob"), knobs)
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_wrong_knobs_are_refused(method, knob, value):
+    if knob.endswith("iterations") and value == float("inf"):
+        pytest.skip("a whole number is never infinite")
+    with pytest.raises(ValueError, match=f"{knob}.*{value}"):
+        method(*_problem(), **{knob: value})

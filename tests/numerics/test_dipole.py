@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+from contracts.analytic import GRIDS, ball, centred_grid, rotation, sphere_field
+
+from neuraxis.numerics.dipole import dipole_field, dipole_kernel
+from neuraxis.volume import Grid
+
+TILT = (0.3, -0.4, 0.8)
+
+
+def _whole(shape, voxel_size, direction):
+    """The equation on the whole spectrum, in double precision."""
+    k = np.meshgrid(*[np.fft.fftfreq(n, h) for n, h in zip(shape, voxel_size, strict=True)], indexing="ij")
+    b = np.array(direction) / np.linalg.norm(direction)
+    squared = sum(axis**2 for axis in k)
+    squared[0, 0, 0] = 1
+    kernel = 1 / 3 - sum(axis * c for axis, c in zip(k, b, strict=True)) ** 2 / squared
+    kernel[0, 0, 0] = 0
+    return kernel
+
+
+@pytest.mark.parametrize("shape", [(7, 9, 11), (9, 7, 5)])
+@pytest.mark.parametrize("direction", [(0, 0, 1), TILT, (0, -2, 0)])
+def test_kernel_is_its_equation(shape, direction):
+    voxel_size = (1.0, 0.7, 2.0)
+    found = dipole_kernel(shape, voxel_size, direction)
+    assert found.dtype == torch.float32
+    assert np.allclose(found, _whole(shape, voxel_size, direction)[..., : shape[2] // 2 + 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 10, 6), (8, 9, 6), (7, 10, 12)])
+def test_kernel_is_even_even_at_the_nyquist_frequency(shape):
+    """So the kernel is the spectrum of a real field, whichever half of the spectrum is kept."""
+    kernel = dipole_kernel(shape, (1.0, 1.5, 2.0), TILT)
+    there_and_back = torch.fft.rfftn(torch.fft.irfftn(kernel.to(torch.complex64), s=shape))
+    assert torch.allclose(there_and_back.real, kernel, atol=1e-6) and there_and_back.imag.abs().max() < 1e-6
+    mean = (_whole(shape, (1.0, 1.5, 2.0), TILT) + np.roll(_whole(shape, (1.0, 1.5, 2.0), TILT)[::-1, ::-1, ::-1], 1, (0, 1, 2))) / 2
+    inner = tuple(slice(1, (n - 1) // 2 + 1) for n in shape)
+    assert np.allclose(kernel[inner], mean[inner], atol=1e-6)
+
+
+def test_kernel_has_no_mean_and_ignores_sign_and_length_of_the_direction():
+    kernel = dipole_kernel((8, 8, 8), (1, 1, 1), TILT)
+    assert kernel[0, 0, 0] == 0 and kernel.min() >= -2 / 3 - 1e-6 and kernel.max() <= 1 / 3 + 1e-6
+    assert torch.allclose(kernel, dipole_kernel((8, 8, 8), (1, 1, 1), tuple(-5 * b for b in TILT)), atol=1e-6)
+    with pytest.raises(ValueError, match="direction"):
+        dipole_kernel((8, 8, 8), (1, 1, 1), (0, 0, 0))
+
+
+@pytest.mark.parametrize("name", list(GRIDS))
+def test_field_of_a_sphere(name):
+    grid: Grid = GRIDS[name]
+    chi = torch.from_numpy(ball(grid, 8).astype(np.float32))
+    found = dipole_field(chi, grid.voxel_size, grid.b0_direction).numpy()
+    expected = sphere_field(grid, 8)
+    far = ball(grid, 21) & ~ball(grid, 10.5)
+    deep = ball(grid, 4)
+    assert np.corrcoef(found[far], expected[far])[0, 1] > 0.995
+    assert np.polyfit(expected[far], found[far], 1)[0] == pytest.approx(1, abs=0.05)
+    assert abs(found[deep].mean()) < 0.02 and found[deep].std() < 0.03
+
+
+def test_field_does_not_wrap_around():
+    """A source at one end makes at the other end what it makes there in a larger field of view."""
+    small, large = centred_grid((12, 12, 30)), centred_grid((48, 48, 120))
+    chi = torch.zeros(small.shape)
+    chi[6, 6, 1] = 1.0
+    placed = torch.zeros(large.shape)
+    placed[18:30, 18:30, 45:75] = chi
+    direction = centred_grid(turn=rotation(0, 20)).b0_direction
+    near = dipole_field(chi, (1, 1, 1), direction)
+    truth = dipole_field(placed, (1, 1, 1), direction)[18:30, 18:30, 45:75]
+    assert near[6, 6, 20:].abs().max() < 1e-3
+    assert (near - truth).abs().max() < 1e-4
