@@ -76,6 +76,9 @@ def run_jobs(
     ends itself, so that two runs never write at once.
     """
     at_once, threads = share(jobs, n_cores, memory_mb, threads)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)  # read when the libraries are loaded, in the fork server
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # units side by side would otherwise spin against each other
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "numba", "nibabel", "scipy.ndimage"])
     waiting = list(jobs)

@@ -172,7 +172,11 @@ class Watcher:
             return []
         echoes = [f"{1e3 * time:.1f} ms" for time in self.prepared.store.echo_times] if value.data.ndim == 4 else []
         file = f"sub-{self.prepared.task.unit.participant}/figures/{self.unit}_{name.replace('_', '')}.png"
-        picture = draw(artifact, value, under=under, region=self.seen.get("mask"), labels=echoes)
+        try:
+            picture = draw(artifact, value, under=under, region=self.seen.get("mask"), labels=echoes)
+        except (ValueError, ArithmeticError) as error:  # a picture is no reason to lose a result
+            self.say(f"warning: no picture of {name}: {error}")
+            return []
         write_atomically(self.prepared.store.out / file, picture)
         return [{"file": file, "caption": caption(artifact)}]
 

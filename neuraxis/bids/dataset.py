@@ -74,7 +74,7 @@ class Unit:
     def parts(self) -> dict[str, tuple[Path, ...]]:
         """The files that are read, by part; real and imaginary images only where phase or magnitude come from them."""
         found = {"phase": self.phase, "mag": self.magnitude}
-        if not (self.phase and self.magnitude):
+        if self.real and self.imag and not (self.phase and self.magnitude):
             found |= {"real": self.real, "imag": self.imag}
         return {part: paths for part, paths in found.items() if paths}
 

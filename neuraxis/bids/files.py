@@ -33,12 +33,16 @@ def layout(bids_dir: Path, labels: Iterable[str], database: Path | None = None) 
 def listed(bids_dir: Path, participant: str) -> Iterator[Path]:
     """The files in anat/ and swi/ of a participant and of its sessions. Broken links too: the error must name them."""
     base = bids_dir / f"sub-{participant}"
-    homes = [base, *(Path(e.path) for e in os.scandir(base) if e.name.startswith("ses-") and e.is_dir())]
+    try:
+        with os.scandir(base) as entries:
+            sessions = [Path(entry.path) for entry in entries if entry.name.startswith("ses-") and entry.is_dir()]
+    except OSError as error:
+        raise MissingInput(f"{base} cannot be read: {error.strerror}.", "Check its rights.") from error
+    homes = [base, *sessions]
     for home in homes:
         for datatype in DATATYPES:
             try:
-                with os.scandir(home / datatype) as entries:
-                    yield from (home / datatype / entry.name for entry in entries)
+                yield from (home / datatype / name for name in os.listdir(home / datatype))
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:

@@ -197,8 +197,10 @@ def _turn(values: Array, name: str, begin: float, end: float) -> Array:
 def _wrap(values: Array) -> Array:
     """Into -pi..pi, in place; what is inside already keeps its bits."""
     limit = np.float32(math.pi)
-    outside = np.abs(values) > limit
-    if outside.any():
-        angle = values[outside].astype(np.float64)
-        values[outside] = np.clip(angle - 2 * math.pi * np.round(angle / (2 * math.pi)), -math.pi, math.pi)
+    for one in values:  # echo by echo, to spare memory
+        if one.max() <= limit and one.min() >= -limit:
+            continue
+        outside = np.abs(one) > limit
+        angle = one[outside].astype(np.float64)
+        one[outside] = np.clip(angle - 2 * math.pi * np.round(angle / (2 * math.pi)), -limit, limit)
     return values

@@ -73,12 +73,15 @@ def _check_description(bids_dir: Path) -> None:
 def _link(bids_dir: Path, participants: Sequence[str], folder: Path) -> None:
     """A data set of links: what lies at the top, and the chosen participants alone."""
     wanted = {f"sub-{label}" for label in participants}
-    for entry in os.scandir(bids_dir):
-        if entry.name in wanted or (not entry.name.startswith("sub-") and (entry.is_file() or entry.is_symlink())):
-            if entry.name == "participants.tsv":
-                _some_rows(Path(entry.path), wanted, folder / entry.name)
-            elif entry.is_file() or entry.name in wanted:
-                (folder / entry.name).symlink_to(entry.path)
+    with os.scandir(bids_dir) as entries:
+        found = [
+            entry for entry in entries if entry.name in wanted or not entry.name.startswith("sub-") and entry.is_file()
+        ]
+    for entry in found:
+        if entry.name == "participants.tsv":
+            _some_rows(Path(entry.path), wanted, folder / entry.name)
+        else:
+            (folder / entry.name).symlink_to(entry.path)
 
 
 def _some_rows(table: Path, wanted: set[str], copy: Path) -> None:
@@ -87,6 +90,8 @@ def _some_rows(table: Path, wanted: set[str], copy: Path) -> None:
         lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
         column = lines[0].rstrip("\r\n").split("\t").index("participant_id")
         kept = [line for line in lines[1:] if line.rstrip("\r\n").split("\t")[column : column + 1][0] in wanted]
+    except UnicodeDecodeError as error:  # the validator itself crashes on it
+        raise InvalidDataset(f"{table} is not UTF-8 text: {error.reason} at byte {error.start}.", _SKIP) from error
     except (OSError, ValueError, IndexError):
         copy.symlink_to(table)  # let the validator say what is wrong with it
         return
@@ -108,7 +113,7 @@ def _run(program: str, folder: Path, bids_dir: Path) -> list[str]:
         issues = json.loads(done.stdout)["issues"]["issues"]
         errors = [one for one in issues if one.get("severity") == "error" and one.get("code") not in _OF_THE_PART]
     except (ValueError, KeyError, TypeError, AttributeError):
-        said = " ".join(done.stderr.decode(errors="replace").split())[:200]
+        said = " ".join(done.stderr.decode(errors="replace").split()).split(" at ")[0][:200]
         return [f"The BIDS validator failed (exit code {done.returncode}): the input was not validated. {said}".strip()]
     if errors:
         raise InvalidDataset(_summary(errors, bids_dir), _SKIP)

@@ -97,7 +97,9 @@ def sphere(radius: float, voxel_size: tuple[float, float, float], device: object
     return ball.float().to(device)
 
 
-def sphere_spectrum(shape: Shape, voxel_size: tuple[float, float, float], radius: float, device: object = None) -> Tensor:
+def sphere_spectrum(
+    shape: Shape, voxel_size: tuple[float, float, float], radius: float, device: object = None
+) -> Tensor:
     """Half spectrum (real) of the spherical mean over `radius` mm on a periodic grid of `shape`.
 
     Raises

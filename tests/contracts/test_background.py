@@ -9,7 +9,9 @@ from neuraxis.qsm.background import METHODS, pdf, vsharp
 
 each = pytest.mark.parametrize("method", METHODS, ids=lambda one: one.__name__)
 everywhere = pytest.mark.parametrize("name", list(GRIDS))
-knobs = [pytest.param(one, knob.name, id=f"{one.__name__}-{knob.name}") for one in METHODS for knob in Method.of(one).knobs]
+knobs = [
+    pytest.param(one, knob.name, id=f"{one.__name__}-{knob.name}") for one in METHODS for knob in Method.of(one).knobs
+]
 
 AIR = dict(radius=5.0, chi=9.4, centre=(2.0, 24.0, -7.0))
 TISSUE = dict(radius=4.0, chi=0.2, centre=(2.0, -3.0, 1.0))
@@ -37,7 +39,7 @@ def test_documented(method):
 def test_the_field_of_outer_sources_goes(method, name):
     outer, _, mask, grid = _problem(name)
     local, kept = method(outer, mask, grid)
-    assert _rms(local[kept]) < 0.015 * _rms(outer[mask])
+    assert _rms(local[kept]) < 0.03 * _rms(outer[mask])
 
 
 @each
@@ -61,11 +63,11 @@ def test_both_are_told_apart(method):
 
 
 @each
-def test_most_of_the_mask_is_kept(method):
+def test_the_rim_alone_is_lost(method):
     outer, inner, mask, grid = _problem()
     _, kept = method(outer + inner, mask, grid)
     assert kept.dtype == torch.bool and not (kept & ~mask).any()
-    assert kept.sum() > 0.8 * mask.sum()
+    assert kept[torch.from_numpy(ball(grid, 13))].all()
 
 
 @each
@@ -77,8 +79,9 @@ def test_nothing_wraps_around(method):
     mask[cut, cut, cut] = True
     field = torch.from_numpy(sphere_field(large, 4, 9.4, (0, 0, 20)) + sphere_field(large, 3, 0.2, (9, 0, 0))) * mask
     small = centred_grid((28, 28, 28))
-    expected, expected_mask = method(field, mask, large)
-    found, found_mask = method(field[cut, cut, cut], mask[cut, cut, cut], small)
+    knobs = dict(rim=0.0) if method is pdf else {}  # its rim ends at the edge of the field of view
+    expected, expected_mask = method(field, mask, large, **knobs)
+    found, found_mask = method(field[cut, cut, cut], mask[cut, cut, cut], small, **knobs)
     assert torch.equal(found_mask, expected_mask[cut, cut, cut])
     assert torch.allclose(found, expected[cut, cut, cut], atol=1e-6)
     if method is vsharp:  # the rim is lost on every side
@@ -145,15 +148,30 @@ def test_pdf_uses_the_direction_of_the_field_and_not_its_sign():
     assert torch.allclose(found, same, atol=1e-5)
 
 
+def test_pdf_takes_off_its_rim_on_every_side_but_the_edge_of_the_view():
+    grid = centred_grid((30, 30, 30))
+    mask = torch.zeros(grid.shape, dtype=torch.bool)
+    mask[4:26, 4:26, 6:] = True
+    zero = torch.zeros(grid.shape)
+    _, kept = pdf(zero, mask, grid, rim=3.0)
+    expected = torch.zeros_like(mask)
+    expected[7:23, 7:23, 9:] = True
+    assert torch.equal(kept, expected)
+    assert torch.equal(pdf(zero, mask, grid, rim=0.0)[1], mask)
+    with pytest.raises(ValueError, match="deeper than the rim of 30"):
+        pdf(zero, mask, grid, rim=30.0)
+
+
 def test_pdf_trusts_quiet_voxels_more():
+    """Bad voxels pull the fit everywhere, unless their noise says that they are bad."""
     outer, inner, mask, grid = _problem()
     generator = torch.Generator().manual_seed(0)
-    noise = torch.full_like(outer, 0.002)
-    noise[:, :20] = 0.2
+    bad = mask & (torch.rand(outer.shape, generator=generator) < 0.1)
+    noise = torch.where(bad, 1.0, 0.002)
     noisy = (outer + inner + noise * torch.randn(outer.shape, generator=generator)) * mask
-    quiet = mask & (noise < 0.1)
-    weighted, plain = (pdf(noisy, mask, grid, weight)[0] for weight in (noise, None))
-    assert _rms((weighted - inner)[quiet]) < 0.7 * _rms((plain - inner)[quiet])
+    weighted, plain = (pdf(noisy, mask, grid, weight) for weight in (noise, None))
+    quiet = plain[1] & ~bad
+    assert _rms((weighted[0] - inner)[quiet]) < 0.7 * _rms((plain[0] - inner)[quiet])
 
 
 def test_pdf_leaves_out_voxels_without_a_noise():

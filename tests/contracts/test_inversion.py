@@ -9,7 +9,9 @@ from neuraxis.qsm.inversion import METHODS
 
 RADIUS = 6.0
 each = pytest.mark.parametrize("method", METHODS, ids=lambda one: one.__name__)
-knobs = [pytest.param(one, knob.name, id=f"{one.__name__}-{knob.name}") for one in METHODS for knob in Method.of(one).knobs]
+knobs = [
+    pytest.param(one, knob.name, id=f"{one.__name__}-{knob.name}") for one in METHODS for knob in Method.of(one).knobs
+]
 
 
 def _problem(name="isotropic", chi=1.0):

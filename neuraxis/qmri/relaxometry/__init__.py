@@ -1,4 +1,4 @@
-"""Relaxation rate, relaxation time and initial signal from the decay over echoes."""
+"""Relaxometry: relaxation rate and time and initial signal from the decay over echoes."""
 
 from neuraxis.qmri.relaxometry.arlo import arlo
 from neuraxis.qmri.relaxometry.loglinear import loglinear

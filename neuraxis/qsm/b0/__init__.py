@@ -1,4 +1,4 @@
-"""The total field from the unwrapped phase, with its noise."""
+"""Total field: from the unwrapped phase, with its noise."""
 
 from neuraxis.qsm.b0.weighted_average import weighted_average
 

@@ -102,23 +102,22 @@ def pdf(
         return irfftn(rfftn(residual * weights, padded).mul_(kernel), padded).mul_(outside)
 
     dipoles, _ = lsmr(forward, adjoint, field * weights, iterations=iterations, tolerance=tolerance)
-    kept = _without_rim(mask, rim, grid)
-    local = field.sub_(irfftn(rfftn(dipoles).mul_(kernel), padded, size)).mul_(kept)
-    return paste(local, box, grid.shape), paste(kept, box, grid.shape)
+    kept = _without_rim(field_mask, rim, grid)
+    local = field.sub_(irfftn(rfftn(dipoles).mul_(kernel), padded, size)).mul_(kept[box])
+    return paste(local, box, grid.shape), kept
 
 
 def _without_rim(mask: Tensor, rim: float, grid: Grid) -> Tensor:
     """The voxels that are farther than `rim` from every voxel outside the mask; the field of view's edge is no rim."""
-    if rim == 0:
-        return mask.clone()
-    inside = mask.cpu().numpy()
-    if inside.all():
+    box = mask_box(mask, (1, 1, 1))  # one voxel more than the mask, so that its own edge is seen on every side
+    inside = mask[box].cpu().numpy()
+    if rim == 0 or inside.all():
         return mask.clone()
     distance = scipy.ndimage.distance_transform_edt(inside, sampling=grid.voxel_size)
     kept = torch.from_numpy(distance > rim).to(mask.device)
     if not bool(kept.any()):
         raise ValueError(f"nothing of the mask is deeper than the rim of {rim} mm")
-    return kept
+    return paste(kept, box, grid.shape)
 
 
 def _weights(mask: Tensor, noise: Tensor | None) -> Tensor:

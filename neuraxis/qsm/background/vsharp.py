@@ -78,7 +78,9 @@ def vsharp(
     if not 0 <= smallest_radius < math.inf:
         raise ValueError(f"smallest_radius must be at least 0 mm, not {smallest_radius}")
     if not max(smallest_radius, 1e-6) <= largest_radius < math.inf:
-        raise ValueError(f"largest_radius must be at least smallest_radius ({smallest_radius} mm), not {largest_radius}")
+        raise ValueError(
+            f"largest_radius must be at least smallest_radius ({smallest_radius} mm), not {largest_radius}"
+        )
     if not 1.01 <= growth < math.inf:
         raise ValueError(f"growth must be at least 1.01, not {growth}")
     if not 0 <= threshold < 1:

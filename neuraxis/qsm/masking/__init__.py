@@ -1,4 +1,4 @@
-"""Masking of the voxels whose phase is used."""
+"""Masking: the voxels whose phase is used."""
 
 from neuraxis.qsm.masking.deepbet import deepbet
 from neuraxis.qsm.masking.deepbet_and_phase_quality import deepbet_and_phase_quality

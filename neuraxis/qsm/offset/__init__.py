@@ -1,4 +1,4 @@
-"""Estimation of the phase offset, the phase at echo time zero."""
+"""Phase offset: the phase at echo time zero."""
 
 from neuraxis.qsm.offset.mcpc3ds import mcpc3ds
 

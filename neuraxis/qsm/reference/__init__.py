@@ -1,4 +1,4 @@
-"""Reference of susceptibility: the value that is called zero."""
+"""Reference: the susceptibility that is called zero."""
 
 from neuraxis.qsm.reference.mean import mean
 from neuraxis.qsm.reference.none import none

@@ -1,4 +1,4 @@
-"""Unwrapping of the phase in space and across echoes."""
+"""Unwrapping: the phase without its wraps, in space and across echoes."""
 
 from neuraxis.qsm.unwrapping.laplacian import laplacian
 from neuraxis.qsm.unwrapping.romeo import romeo
