@@ -13,11 +13,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
-	$(BIN)/neuraxis simulate $(DEMO)/bids --participants 2
-	$(BIN)/neuraxis $(DEMO)/bids $(DEMO)/out participant group
-	@echo
-	@echo "The report of the group:  $(CURDIR)/$(DEMO)/out/group.html"
-	@echo "A participant's report:   $(CURDIR)/$(DEMO)/out/sub-01.html"
+	$(BIN)/neuraxis demo $(CURDIR)/$(DEMO)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -16,9 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words == ["--bids-exec-spec"]:
             from neuraxis.boutiques import descriptor_text
 
-            print(descriptor_text())
+            sys.stdout.write(descriptor_text())
             return 0
-        if words and words[0] in ("simulate", "tool", "methods", "outputs"):
+        if words and words[0] in ("demo", "simulate", "tool", "methods", "outputs"):
             from neuraxis import commands
 
             return int(getattr(commands, words[0])(words[1:]) or 0)

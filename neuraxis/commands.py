@@ -203,6 +203,21 @@ def _tool_input(name: str, given: list[Any], field_strength: float | None) -> An
     return Volume(np.moveaxis(np.stack([part.data for part in parts]), 0, -1), parts[0].grid)
 
 
+def demo(argv: Sequence[str]) -> int:
+    """`neuraxis demo DIR`: two simulated participants, and a run of both levels on them."""
+    parser = Parser(prog="neuraxis demo", description="Simulates two participants in DIR/bids and runs the app on them.")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write")
+    folder = parser.parse_args(argv).folder
+    simulate([str(folder / "bids"), "--participants", "2"])
+    from neuraxis.app import run
+    from neuraxis.arguments import parse
+
+    words = [str(folder / "bids"), str(folder / "out"), "participant", "group"]
+    code = run(parse(words), words)
+    print(f"The report of the group:  {folder / 'out' / 'group.html'}\nA participant's report:   {folder / 'out' / 'sub-01.html'}")
+    return code
+
+
 def simulate(argv: Sequence[str]) -> None:
     """`neuraxis simulate DIR`: a head phantom as a BIDS data set."""
     from neuraxis.simulate import Phantom

@@ -23,6 +23,10 @@ from neuraxis.signature import Method
 from neuraxis.volume import Grid, Volume
 
 
+_ALIGNMENT = 64
+"""Bytes; torch's own tensors begin at multiples of it, so that a loaded array gives the same bits as a made one."""
+
+
 @dataclass(frozen=True)
 class Family:
     """The methods that can make the same artifacts; the first is the default."""
@@ -276,7 +280,9 @@ def _bind(one: PlannedStep, here: Mapping[str, Any], grid: Grid | None, device: 
             numbers = value.data if value.data.dtype == bool else np.asarray(value.data, np.float32)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "not writable": methods do not write into their inputs
-                value = torch.from_numpy(numbers).to(device)
+                value = torch.from_numpy(numbers)
+            if device != "cpu" or value.data_ptr() % _ALIGNMENT:  # vector code rounds otherwise on odd addresses
+                value = value.to(device, copy=True)
         elif isinstance(value, Volume) and need.kind == "Array":
             value = value.data
         bound.append(value)

@@ -34,7 +34,7 @@ QSM = Pipeline(
         Step(("chi",), by=Family.of(reference)),
         Step(("r2star", "t2star", "s0"), by=Family.of(relaxometry)),
     ),
-    memory=(700, 100, 24),
+    memory=(1150, 60, 10),
 )
 
 PIPELINES = (QSM,)

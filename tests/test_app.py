@@ -147,9 +147,13 @@ def test_one_bad_participant_does_not_stop_the_other(bids, tmp_path):
 def spoil(bids, name, change):
     path = bids / f"sub-01/anat/sub-01_{name}_MEGRE.nii.gz"
     image = nibabel.load(path)
-    data = change(np.array(image.dataobj))
+    data = change(np.array(image.get_fdata(dtype=np.float32)))
     path.unlink()
     nibabel.save(nibabel.Nifti1Image(data, image.affine), path)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:1000])
 
 
 def nan(data):
@@ -160,7 +164,7 @@ def nan(data):
 @pytest.mark.parametrize(
     ("name", "how", "code"),
     [
-        ("echo-2_part-mag", lambda path: path.write_bytes(path.read_bytes()[:1000]), 65),
+        ("echo-2_part-mag", truncate, 65),
         (
             "echo-3_part-phase",
             lambda path: (path.unlink(), path.symlink_to("../../.git/annex/objects/aa/bb/x.nii.gz")),
@@ -173,9 +177,9 @@ def nan(data):
 )
 def test_bad_images_give_one_sentence_that_names_the_file(bids, tmp_path, name, how, code):
     path = bids / f"sub-01/anat/sub-01_{name}_MEGRE.nii.gz"
-    try:
+    if code == 66 or how is truncate:
         how(path)
-    except (AttributeError, TypeError):
+    else:
         spoil(bids, name, how)
     done = neuraxis(bids, tmp_path / "out", "participant", "--participant-label", "01", *FAST, check=code)
     said = [line for line in done.stderr.splitlines() if name in line]

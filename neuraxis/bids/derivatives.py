@@ -92,11 +92,19 @@ def image_bytes(volume: Volume, *, compressed: bool = True) -> bytes:
     return packed.getvalue()
 
 
+def echo_by_echo(data: Any) -> Any:
+    """The same numbers laid out as this app keeps them: C order, whole echoes one after the other.
+
+    Sums over another layout round differently; a loaded array has to give the same bits as a made one.
+    """
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(data, -1, 0)), 0, -1) if data.ndim == 4 else np.ascontiguousarray(data)
+
+
 def read_image(path: Path, artifact: Artifact, field_strength: float | None = None) -> Volume:
     """The artifact in a NIfTI file, in the artifact's own unit; the sidecar's `Units`, if any, decide."""
     try:
         image = nibabel.load(path)
-        data = np.asarray(image.dataobj, dtype=np.float32)
+        data = echo_by_echo(np.asarray(image.dataobj, dtype=np.float32))
     except Exception as error:  # nibabel, zlib and the file system each have their own
         raise DataError(f"{path} cannot be read: {error}.", "Is it a whole NIfTI file?") from error
     if artifact.kind == "mask":
@@ -172,7 +180,8 @@ class UnitStore:
         paths = self.paths(name)
         if not paths:
             with np.load(self.work / f"{name}.npz", allow_pickle=False) as held:
-                return Volume(held["data"], Grid.of(held["data"].shape, held["affine"]))
+                data = held["data"]
+                return Volume(echo_by_echo(data), Grid.of(data.shape, held["affine"]))
         parts = [read_image(path, ARTIFACTS[name], self.field_strength) for path in paths]
         if not ARTIFACTS[name].file.per_echo:  # type: ignore[union-attr]
             return parts[0]
@@ -181,6 +190,7 @@ class UnitStore:
     def save(self, name: str, value: Any, key: str, by: PlannedStep) -> Any:
         """Keeps the artifact, and gives it back as `load` would."""
         self.fresh.add(name)
+        value = Volume(echo_by_echo(value.data), value.grid)
         paths = self.paths(name)
         if not paths:
             self._save_work(name, value, key)
