@@ -188,6 +188,7 @@ class Observer(Protocol):
     def started(self, one: PlannedStep) -> None: ...
     def finished(self, one: PlannedStep, made: Mapping[str, Any], seconds: float, warned: Sequence[str]) -> None: ...
     def failed(self, one: PlannedStep, error: NeuraxisError) -> None: ...
+    def blocked(self, one: PlannedStep, reason: str) -> None: ...
 
 
 def run(plan: Plan, values: Mapping[str, Any], store: Store, observer: Observer, device: str = "cpu") -> None:
@@ -202,9 +203,8 @@ def run(plan: Plan, values: Mapping[str, Any], store: Store, observer: Observer,
         one = plan.steps[number]
         broken = [name for name in one.takes if name in failed]
         if broken:
-            error: NeuraxisError = MethodError(f"not run: {broken[0]} is missing because {failed[broken[0]]} failed.")
             failed.update(dict.fromkeys(one.step.makes, failed[broken[0]]))
-            observer.failed(one, error)
+            observer.blocked(one, f"no {broken[0]}, because {failed[broken[0]]} failed")
             continue
         try:
             for name in one.takes:

@@ -159,6 +159,9 @@ class Watcher:
         self.errors.append(error)
         self.steps[one.step.by.name] = step_entry(self.prepared.plan, one, "failed") | {"reason": error.sentence()}
 
+    def blocked(self, one: PlannedStep, reason: str) -> None:
+        self.steps[one.step.by.name] = step_entry(self.prepared.plan, one, "skipped") | {"reason": reason}
+
     def figures(self, name: str, value: Volume) -> list[dict[str, str]]:
         """Draws an artifact that has a view, and says where the picture lies."""
         from neuraxis.report.figures import caption, draw

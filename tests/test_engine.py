@@ -53,7 +53,7 @@ class Memory:
 
 class Log:
     def __init__(self):
-        self.ran, self.errors, self.warned = [], [], []
+        self.ran, self.errors, self.warned, self.not_run = [], [], [], []
 
     def started(self, one):
         pass
@@ -64,6 +64,9 @@ class Log:
 
     def failed(self, one, error):
         self.errors.append((one.method.name, str(error)))
+
+    def blocked(self, one, reason):
+        self.not_run.append((one.method.name, reason))
 
 
 def plan(targets=("total",), choice=None, knobs=None, given=None):
@@ -159,8 +162,8 @@ def test_a_failed_step_takes_down_only_what_needs_it():
     the_plan = plan(targets=("doubled", "total"), knobs={"shifting.shift": {"by": -1}})
     store, log = go(the_plan)
     assert log.ran == ["double"] and "doubled" in store.kept
-    assert [name for name, _ in log.errors] == ["shift", "combine", "total"]
-    assert "shifting (shift): by=-1" in log.errors[0][1] and "shifting failed" in log.errors[1][1]
+    assert [name for name, _ in log.errors] == ["shift"] and [name for name, _ in log.not_run] == ["combine", "total"]
+    assert "shifting (shift): by=-1" in log.errors[0][1] and log.not_run[1][1] == "no combined, because shifting failed"
 
 
 def test_results_are_checked():
