@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # test processes side by side would fight for the cores
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import subprocess
 import sys
 from pathlib import Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import lazy_loader as lazy
 
 from neuraxis.numerics.fourier import Shape, frequencies, irfftn, padded_shape, rfftn
@@ -19,6 +21,10 @@ def dipole_kernel(
     """Dipole kernel on the half spectrum of a field of `shape`; field = kernel * chi, both in ppm.
 
         D(k) = 1/3 - (k.b)^2 / |k|^2,   D(0) = 0
+
+    Departure from the papers: in (k.b)^2 the mixed terms 2 k_i k_j b_i b_j, which are there when the main field is tilted
+    against the voxel axes, are tapered by cos(pi k_i h_i) cos(pi k_j h_j) with the voxel edges h. Else they jump from one
+    sign to the other at the Nyquist frequency, and every edge rings across the whole field of view.
 
     Parameters
     ----------
@@ -45,17 +51,13 @@ def dipole_kernel(
         raise ValueError(f"the direction of the main field has no length: {b0_direction}")
     k = frequencies(shape, voxel_size, device)
     parts = [axis * (b / length) for axis, b in zip(k, b0_direction, strict=True)]
-    # k and -k are one at the Nyquist frequency of an even axis: there the mean over both signs, which has no cross terms
-    odd = []
-    for axis, (part, n) in enumerate(zip(parts, shape, strict=True)):
-        odd.append(part.clone())
-        if n % 2 == 0:
-            odd[axis].select(axis, n // 2).zero_()
-    kernel = (odd[0] + odd[1] + odd[2]).square_()
+    # cos is 1 at k = 0 and 0 at the Nyquist frequency, where k and -k are one and a product k_i k_j has no sign
+    mixed = [part * torch.cos(math.pi * h * axis) for part, h, axis in zip(parts, voxel_size, k, strict=True)]
+    kernel = (mixed[0] + mixed[1] + mixed[2]).square_()
     squared = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
     squared[0, 0, 0] = 1.0
-    for part, without in zip(parts, odd, strict=True):
-        kernel += part**2 - without**2
+    for part, other in zip(parts, mixed, strict=True):
+        kernel += part**2 - other**2
     kernel = kernel.div_(squared).neg_().add_(1.0 / 3.0)
     kernel[0, 0, 0] = 0.0
     return kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import lazy_loader as lazy
+import numpy as np
 
 from neuraxis.numerics.dipole import dipole_kernel
 from neuraxis.numerics.fourier import box_shape, irfftn, mask_box, padded_shape, paste, rfftn
@@ -58,8 +59,8 @@ def pdf(
     padding
         Room behind the box of the mask, filled with dipoles; mm, at least 0.
     rim
-        Depth of the rim that is taken off after the fit; mm, at least 0. Voxels as near to the outside are lost, though
-        never the whole mask: 0 keeps all, at the price of streaks from the edge.
+        Depth of the rim that is taken off after the fit; mm, at least 0. Gaps in the mask that no sphere of this radius
+        fits into have none. 0 keeps all, at the price of streaks from the edge.
 
     Returns
     -------
@@ -108,13 +109,26 @@ def pdf(
 
 
 def _without_rim(mask: Tensor, rim: float, grid: Grid) -> Tensor:
-    """The voxels that are farther than `rim` from every voxel outside the mask; the field of view's edge is no rim."""
-    box = mask_box(mask, (1, 1, 1))  # one voxel more than the mask, so that its own edge is seen on every side
-    inside = mask[box].cpu().numpy()
-    if rim == 0 or inside.all():
+    """The voxels of the mask that are farther than `rim` from the outside.
+
+    Outside is what a sphere of that radius fits into: a vein or a lone bad voxel that the mask leaves out has no rim.
+    Beyond the field of view things go on as at its edge.
+    """
+    if rim == 0:
         return mask.clone()
-    distance = scipy.ndimage.distance_transform_edt(inside, sampling=grid.voxel_size)
-    kept = torch.from_numpy(distance > rim).to(mask.device)
+    x, y, z = (math.ceil(rim / h) + 1 for h in grid.voxel_size)
+    box = mask_box(mask, (x, y, z))
+    inside = mask[box].cpu().numpy()
+    beyond = np.pad(~inside, [(x, x), (y, y), (z, z)], mode="edge")
+    if beyond.all() or not beyond.any():
+        return mask.clone()
+    thick = scipy.ndimage.distance_transform_edt(beyond, sampling=grid.voxel_size) > rim
+    if not thick.any():
+        return mask.clone()
+    near = scipy.ndimage.distance_transform_edt(~thick, sampling=grid.voxel_size)
+    outside = beyond & (near <= rim)
+    depth = scipy.ndimage.distance_transform_edt(~outside, sampling=grid.voxel_size)[x:-x, y:-y, z:-z]
+    kept = torch.from_numpy((depth > rim) & inside).to(mask.device)
     if not bool(kept.any()):
         raise ValueError(f"nothing of the mask is deeper than the rim of {rim} mm")
     return paste(kept, box, grid.shape)
