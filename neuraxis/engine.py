@@ -22,7 +22,6 @@ from neuraxis.errors import DataError, GridMismatch, MethodError, NeuraxisError,
 from neuraxis.signature import Method
 from neuraxis.volume import Grid, Volume
 
-
 _ALIGNMENT = 64
 """Bytes; torch's own tensors begin at multiples of it, so that a loaded array gives the same bits as a made one."""
 

@@ -97,7 +97,7 @@ def run_jobs(
             for ready in multiprocessing.connection.wait(list(running)):
                 job, process = running.pop(ready)
                 try:
-                    result = ready.recv()  # type: ignore[union-attr]
+                    result = ready.recv()  # type: ignore[union-attr, call-arg]
                 except EOFError:
                     result = None
                 process.join()
@@ -144,7 +144,7 @@ def set_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 class PeakMemory:

@@ -175,7 +175,7 @@ def families() -> dict[str, Family]:
 
 def make(values: Mapping[str, Any]) -> Options:
     """Options from plain values, checked: every method and knob exists, every knob's value has its type."""
-    converted = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    converted: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     known = {one.name for one in dataclasses.fields(Options)}
     for name in converted:
         if name not in known:

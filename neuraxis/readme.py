@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from neuraxis.commands import methods_table, outputs_table
 def filled(text: str) -> str:
     """`text` with every generated part made anew."""
     for name, table in (("outputs", outputs_table()), ("methods", methods_table())):
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL
-        )
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, rest = text.split(begin, 1)
+        text = before + begin + table + "\n" + end + rest.split(end, 1)[1]
     return text
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import neuraxis
+from neuraxis.arguments import parse
 from neuraxis.artifacts import ARTIFACTS
 from neuraxis.boutiques import descriptor, descriptor_text
-from neuraxis.arguments import parse
 from neuraxis.options import families, presets, to_toml
 from neuraxis.pipelines import PIPELINES
 from neuraxis.readme import filled

@@ -20,7 +20,8 @@ UNIT = """anat/{u}_Chimap anat/{u}_R2starmap anat/{u}_S0map anat/{u}_T2starmap a
 anat/{u}_echo-1_part-phase_desc-unwrapped_MEGRE anat/{u}_echo-2_part-phase_desc-unwrapped_MEGRE
 anat/{u}_echo-3_part-phase_desc-unwrapped_MEGRE anat/{u}_echo-4_part-phase_desc-unwrapped_MEGRE
 fmap/{u}_desc-local_fieldmap fmap/{u}_desc-local_magnitude fmap/{u}_desc-total_fieldmap fmap/{u}_desc-total_magnitude""".split()
-FIGURES = """chi combinedmagnitude fieldmask fieldnoise localfield localmask mask phaseoffset phasequality r2star s0 t2star totalfield unwrapped""".split()
+FIGURES = """chi combinedmagnitude fieldmask fieldnoise localfield localmask mask phaseoffset phasequality r2star s0 t2star
+totalfield unwrapped""".split()
 
 
 def golden() -> set[str]:
