@@ -29,4 +29,7 @@ def root_sum_of_squares(magnitude: Tensor) -> Tensor:
     ----------
     Roemer 1990, doi:10.1002/mrm.1910160203
     """
-    return torch.linalg.vector_norm(magnitude, dim=-1)
+    total = torch.zeros_like(magnitude[..., 0])
+    for echo in range(magnitude.shape[-1]):
+        total.addcmul_(magnitude[..., echo], magnitude[..., echo])
+    return total.sqrt_()
