@@ -28,7 +28,7 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class Family:
-    """The methods that can make the same artifacts; the first is the default."""
+    """The methods that can make the same artifacts; the first that the data allow is the default."""
 
     name: str
     title: str
@@ -129,11 +129,13 @@ def make_plan(
     chosen = []
     for step in pipeline.steps:
         method = step.by.method(choice.get(step.by.name))
+        if step.by.name not in choice:  # the first that the data allow; what ran stands in record and references
+            method = next((one for one in step.by.methods if not _absent(one, keys)), method)
         try:
             values = method.set(knobs.get(f"{step.by.name}.{method.name}", {}))
         except ValueError as error:
             raise UsageError(f"{step.by.name}: {error}.") from error
-        absent = [n.name for n in method.needs if not n.optional and n.kind != "Grid" and n.name not in keys]
+        absent = _absent(method, keys)
         reason = "; ".join(why.get(name, f"no {name}") for name in absent)
         takes = tuple(n.name for n in method.needs if n.name in keys)
         chosen.append((step, method, values, takes, reason))
@@ -158,6 +160,11 @@ def make_plan(
         planned.append(PlannedStep(step, method, values, fate, reason, takes))
     missing = {name: why.get(name, f"nothing makes {name}") for name in targets if name not in keys}
     return Plan(tuple(reversed(planned)), tuple(name for name in targets if name in keys), keys, missing)
+
+
+def _absent(method: Method, known: Mapping[str, str]) -> list[str]:
+    """What the method cannot do without and nothing makes."""
+    return [n.name for n in method.needs if not n.optional and n.kind != "Grid" and n.name not in known]
 
 
 def to_run(plan: Plan, stored: Callable[[str, str], bool]) -> set[int]:

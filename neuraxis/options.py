@@ -223,7 +223,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def to_toml(options: Options) -> str:
-    """The science of a run: method and knobs of every family, as a config file that gives the same results."""
+    """The science of a run as a config file that gives the same results: chosen methods, and the knobs of every family."""
     import tomli_w
 
     from neuraxis import __version__
@@ -231,7 +231,8 @@ def to_toml(options: Options) -> str:
     content: dict[str, Any] = {"neuraxis": __version__, "preset": options.preset}
     if options.outputs:
         content["outputs"] = list(options.outputs)
-    content["methods"] = {name: family.method(options.methods.get(name)).name for name, family in families().items()}
+    if options.methods:
+        content["methods"] = dict(options.methods)
     content["knobs"] = {}
     for name, family in families().items():
         method = family.method(options.methods.get(name))

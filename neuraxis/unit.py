@@ -114,6 +114,9 @@ def prepare(task: Task) -> Prepared:
     for name, why in plan.missing.items():
         if name in options.outputs:
             raise MissingInput(f"{unit.name}: {name} was asked for and cannot be made: {why}.")
+    if not plan.targets:
+        reasons = dict.fromkeys(plan.missing.values())
+        raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
     return Prepared(task, store, plan, given, images.shape_of(unit), numbers)
 
 

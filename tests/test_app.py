@@ -203,6 +203,37 @@ def test_one_echo_makes_what_one_echo_can(bids, tmp_path):
     assert "r2star" in done.stderr
 
 
+def test_phase_alone_and_magnitude_alone_make_what_they_can(bids, tmp_path):
+    for path in (*(bids / "sub-01/anat").glob("*part-mag*"), *(bids / "sub-02/anat").glob("*part-phase*")):
+        path.unlink()
+    out = tmp_path / "out"
+    neuraxis(bids, out, "participant", "--skip-bids-validation", "--inversion", "tkd")
+    assert (out / "sub-01/anat/sub-01_Chimap.nii.gz").exists() and not (
+        out / "sub-01/anat/sub-01_R2starmap.nii.gz"
+    ).exists()
+    assert (out / "sub-02/anat/sub-02_R2starmap.nii.gz").exists() and not (
+        out / "sub-02/anat/sub-02_Chimap.nii.gz"
+    ).exists()
+    chosen = [
+        next(s["method"] for s in record(out, u)["steps"] if s["family"] == "masking")
+        for u in ("sub-01_MEGRE", "sub-02_MEGRE")
+    ]
+    assert chosen == ["qsm.masking.phase_quality_threshold", "qsm.masking.deepbet"]
+    assert "deepbet" in (out / "references.txt").read_text()
+    done = neuraxis(
+        bids,
+        tmp_path / "o2",
+        "participant",
+        "--skip-bids-validation",
+        "--participant-label",
+        "01",
+        "--outputs",
+        "s0",
+        check=66,
+    )
+    assert "s0 was asked for" in done.stderr
+
+
 def test_names_from_outside_are_escaped(bids, tmp_path):
     """A hostile label cannot leave the output folder or run in the page."""
     os.rename(bids / "sub-02", bids / "sub-<script>alert(1)<")

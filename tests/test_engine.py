@@ -128,6 +128,14 @@ def test_single_step_methods_need_no_special_case():
     assert plan(given={"raw": "r", "extra": "e"}).steps[0].takes == ("raw", "extra")
 
 
+def test_the_default_is_the_first_method_that_the_data_allow():
+    pipeline = Pipeline("p", "p", ("raw", "extra"), (Step(("x",), family("either", toy.needs_extra, toy.double)),))
+    assert make_plan(pipeline, {}, {}, {"raw": "r", "extra": "e"}, ("x",)).steps[0].method.name == "needs_extra"
+    assert make_plan(pipeline, {}, {}, {"raw": "r"}, ("x",)).steps[0].method.name == "double"
+    asked = make_plan(pipeline, {"either": "needs_extra"}, {}, {"raw": "r"}, ("x",))
+    assert asked.steps[0].fate == "skipped" and asked.missing == {"x": "no extra"}
+
+
 def test_second_run_computes_nothing_and_a_knob_recomputes_only_what_follows():
     store, log = go(plan())
     assert log.ran == ["double", "shift", "combine", "total"]

@@ -96,8 +96,8 @@ def test_run_toml_references_and_status_tell_what_was_done(small_out):
     run = tomllib.loads((small_out / "run.toml").read_text())
     record = json.loads((small_out / "logs/sub-01_MEGRE.json").read_text())
     for step in record["steps"]:
-        if step["family"] in run["methods"]:
-            assert step["method"].endswith(run["methods"][step["family"]])
+        if step["family"] in run["knobs"]:
+            assert step["method"].split(".")[-1] in run["knobs"][step["family"]]
     text, bib = (small_out / "references.txt").read_text(), (small_out / "references.bib").read_text()
     for step in record["steps"]:
         for doi in step["dois"] if step["status"] == "computed" else []:

@@ -32,6 +32,11 @@ def double(raw: Array, extra: Array | None = None, *, factor: float = 2.0) -> Ar
     return raw * factor
 
 
+def needs_extra(raw: Array, extra: Array) -> Array:
+    """Needs more."""
+    return raw + extra
+
+
 def triple(
     raw: Array,
     *,
