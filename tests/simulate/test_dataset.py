@@ -2,12 +2,12 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from shutil import which
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from neuraxis.bids.validation import find_validator
 from neuraxis.simulate import Phantom, simulate
 from neuraxis.units import radians_per_ppm_second
 
@@ -25,11 +25,11 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
 
 
-@pytest.mark.skipif(which("bids-validator-deno") is None, reason="no validator")
+@pytest.mark.skipif(find_validator() is None, reason="no validator")
 @pytest.mark.parametrize("part", [".", "derivatives/truth"])
 def test_is_valid_bids(root, part):
     found = subprocess.run(
-        ["bids-validator-deno", str(root / part), "--format", "json", "--ignoreWarnings"],
+        [find_validator(), str(root / part), "--format", "json", "--ignoreWarnings"],
         capture_output=True,
         text=True,
     )
