@@ -10,7 +10,7 @@ from neuraxis import __version__
 from neuraxis.errors import exit_codes
 from neuraxis.options import LEVELS, Options, families, presets
 
-_LEFT_TO_THE_SHELL = {"notrack", "verbose", "mem_gb", "use_gpu"}
+_LEFT_TO_THE_SHELL = {"notrack", "debug", "mem_gb", "use_gpu"}
 _EXECUTION_SPEC = {
     "bids_dir": "InputDataset",
     "output_dir_name": "OutputLocation",

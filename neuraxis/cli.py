@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(options, words)
     except NeuraxisError as error:
         print(f"neuraxis: {error.sentence()}", file=sys.stderr)
-        if "-vv" in words:
+        if "--debug" in words:
             raise
         return error.exit_code
     except KeyboardInterrupt:

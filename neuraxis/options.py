@@ -35,6 +35,7 @@ def _labels(help: str, *flags: str) -> Any:
         *flags,
         default=(),
         nargs="+",
+        action="extend",
         metavar="LABEL",
     )
 
@@ -94,6 +95,7 @@ class Options:
         "--derivatives",
         default=(),
         nargs="+",
+        action="extend",
         metavar="[NAME=]DIR",
     )
     preset: str = _option("Settings chosen together: {presets}.", "--preset", default="default", science=True)
@@ -103,6 +105,7 @@ class Options:
         "--outputs",
         default=(),
         nargs="+",
+        action="extend",
         metavar="NAME",
         science=True,
     )
@@ -165,7 +168,9 @@ class Options:
         "Start nothing new after the first failure.", "--stop-on-first-crash", default=False, action="store_true"
     )
     notrack: bool = _option(argparse.SUPPRESS, "--notrack", default=False, action="store_true")
-    verbose: int = _option("More on the screen; twice: tracebacks too.", "-v", "--verbose", default=0, action="count")
+    debug: bool = _option(
+        "Show the traceback of an error that stops the app.", "--debug", default=False, action="store_true"
+    )
 
 
 def families() -> dict[str, Family]:
@@ -175,7 +180,9 @@ def families() -> dict[str, Family]:
 
 def make(values: Mapping[str, Any]) -> Options:
     """Options from plain values, checked: every method and knob exists, every knob's value has its type."""
-    converted: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    converted: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
     known = {one.name for one in dataclasses.fields(Options)}
     for name in converted:
         if name not in known:

@@ -51,6 +51,28 @@ def test_usage_errors_have_their_exit_codes(tmp_path, small_bids):
         )
 
 
+def test_lists_may_be_given_at_once_or_again():
+    from neuraxis.arguments import parse
+
+    options = parse(
+        [
+            "b",
+            "o",
+            "participant",
+            "--participant-label",
+            "01",
+            "02",
+            "--participant-label",
+            "03",
+            "-d",
+            "x",
+            "-d",
+            "n=y",
+        ]
+    )
+    assert options.participant_label == ("01", "02", "03") and options.derivatives == ("x", "n=y")
+
+
 def test_help_does_not_import_torch():
     done = neuraxis("--help", env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
