@@ -26,37 +26,6 @@ def _normalise(vector: Tensor) -> float:
     return length
 
 
-def conjugate_gradient(
-    operator: Operator, right: Tensor, *, iterations: int = 100, tolerance: float = 1e-5
-) -> tuple[Tensor, int]:
-    """Solves operator(x) = right for a symmetric positive (semi)definite operator, from x = 0.
-
-    Stops when the residual is `tolerance` times the right side. Returns x and the number of iterations done.
-
-    References
-    ----------
-    Hestenes 1952, doi:10.6028/jres.049.044
-    """
-    x = torch.zeros_like(right)
-    residual = right.clone()
-    direction = residual.clone()
-    squared = _norm(residual) ** 2
-    stop = tolerance * math.sqrt(squared)
-    for done in range(iterations):
-        if math.sqrt(squared) <= stop:
-            return x, done
-        image = operator(direction)
-        curvature = float(torch.sum(direction * image))
-        if not curvature > 0:  # the direction lies in the null space to working precision
-            return x, done
-        step = squared / curvature
-        x.add_(direction, alpha=step)
-        residual.sub_(image, alpha=step)
-        before, squared = squared, _norm(residual) ** 2
-        direction.mul_(squared / before).add_(residual)
-    return x, iterations
-
-
 def lsmr(
     forward: Operator,
     adjoint: Operator,
