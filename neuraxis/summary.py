@@ -26,7 +26,6 @@ IGNORED = (
     "sub-*/figures",
     "logs",
 )
-HOME = "https://github.com/neuraxis/neuraxis"
 
 
 def software() -> dict[str, str]:
@@ -70,7 +69,7 @@ def ran(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def description(out: Path, bids: Path) -> dict[str, Any]:
     """dataset_description.json of the output."""
     raw = read_json(bids / "dataset_description.json")
-    generated: dict[str, Any] = {"Name": "Neuraxis", "Version": __version__, "CodeURL": HOME}
+    generated: dict[str, Any] = {"Name": "Neuraxis", "Version": __version__}
     for variable, kind in (
         ("NEURAXIS_DOCKER_TAG", "docker"),
         ("APPTAINER_CONTAINER", "apptainer"),
