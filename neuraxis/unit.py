@@ -130,6 +130,7 @@ class Watcher:
         self.statistics: dict[str, Any] = {}
         self.seen: dict[str, Volume] = {}
         self.errors: list[NeuraxisError] = []
+        self.warned: list[str] = []
         self.unit = prepared.task.unit.name
 
     def say(self, text: str) -> None:
@@ -181,7 +182,8 @@ class Watcher:
         try:
             picture = draw(artifact, value, under=under, region=self.seen.get("mask"), labels=echoes)
         except (ValueError, ArithmeticError) as error:  # a picture is no reason to lose a result
-            self.say(f"warning: no picture of {name}: {error}")
+            self.warned.append(f"no picture of {name}: {error}")
+            self.say(f"warning: {self.warned[-1]}")
             return []
         write_atomically(self.prepared.store.out / file, picture)
         return [{"file": file, "caption": caption(artifact)}]
@@ -304,7 +306,7 @@ def _record(
         "computed": len(todo),
         "inputs": list(prepared.store.sources),
         "notes": notes,
-        "warnings": [text for step in steps for text in step["warnings"]],
+        "warnings": [text for step in steps for text in step["warnings"]] + watcher.warned,
         "steps": steps,
         "statistics": former.get("statistics", {}) | watcher.statistics,
         "outputs": outputs,
