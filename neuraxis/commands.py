@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import subprocess
+import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -208,7 +210,9 @@ def demo(argv: Sequence[str]) -> int:
     parser = Parser(prog="neuraxis demo", description="Simulates two participants in DIR/bids and runs the app on them.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write")
     folder = parser.parse_args(argv).folder
-    simulate([str(folder / "bids"), "--participants", "2"])
+    # in a process of its own, so that its memory is free again for the run
+    words = [sys.executable, "-m", "neuraxis", "simulate", str(folder / "bids"), "--participants", "2"]
+    subprocess.run(words, check=True)
     from neuraxis.app import run
     from neuraxis.arguments import parse
 
