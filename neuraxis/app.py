@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from neuraxis import __version__, executor
-from neuraxis.bids import dataset, validation
+from neuraxis.bids import dataset, images, validation
 from neuraxis.bids.derivatives import read_json, write_json
 from neuraxis.errors import MissingInput, NeuraxisError, NothingSelected, OutputError, UsageError
 from neuraxis.options import Options, memory_mb, to_toml
 from neuraxis.pipelines import QSM
 from neuraxis.summary import write_dataset_files, write_group, write_participant_page
-from neuraxis.unit import Task, prepare, run_unit
+from neuraxis.unit import Task, prepare, run_unit, targets
 
 
 def run(options: Options, argv: Sequence[str]) -> int:
@@ -84,6 +84,8 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
         rec=options.reconstruction_label,
         filter_file=options.bids_filter_file,
     )
+    targets(options)  # a name that does not exist stops the run before it begins
+    device = choose_device(options.device)
     files = dataset.layout(options.bids_dir, labels, options.bids_database_dir)
     tasks: list[Task] = []
     codes: list[int] = []
@@ -91,7 +93,7 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
         units, problems = dataset.gre_units(options.bids_dir, label, filters, files)
         for name, problem in problems:
             codes.append(_failed(options, label, name, problem, argv))
-        tasks += [Task(unit, options, choose_device(options.device), tuple(argv), _work(options)) for unit in units]
+        tasks += [Task(unit, options, device, tuple(argv), _work(options)) for unit in units]
     if not tasks and not codes:
         raise NothingSelected(
             f"No gradient-echo phase or multi-echo magnitude of {', '.join('sub-' + one for one in labels)} is selected.",
@@ -100,14 +102,13 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
     jobs = []
     for task in tasks:
         try:
-            prepared = prepare(task)
+            shape = images.shape_of(task.unit)  # headers only: the worker reads and hashes what it works on
+            if options.dry_run:
+                print(prepare(task).text())
+            else:
+                jobs.append(executor.Job(task.unit.name, _expected_memory(shape), task))
         except NeuraxisError as error:
             codes.append(_failed(options, task.unit.participant, task.unit.name, error, argv))
-            continue
-        if options.dry_run:
-            print(prepared.text())
-            continue
-        jobs.append(executor.Job(task.unit.name, _expected_memory(prepared.shape), task))
     if options.dry_run:
         return _overall(codes, len(codes) + len(tasks))
     _claim(options)

@@ -44,7 +44,6 @@ class Prepared:
     store: UnitStore
     plan: Plan
     given: dict[str, Path]
-    shape: tuple[int, int, int, int]
     numbers: dict[str, Any] = field(default_factory=dict)
 
     def stored(self, name: str, key: str) -> bool:
@@ -117,7 +116,7 @@ def prepare(task: Task) -> Prepared:
     if not plan.targets:
         reasons = dict.fromkeys(plan.missing.values())
         raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
-    return Prepared(task, store, plan, given, images.shape_of(unit), numbers)
+    return Prepared(task, store, plan, given, numbers)
 
 
 class Watcher:
