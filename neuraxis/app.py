@@ -15,10 +15,10 @@ from neuraxis import __version__, executor
 from neuraxis.bids import dataset, images, validation
 from neuraxis.bids.derivatives import read_json, write_json
 from neuraxis.errors import MissingInput, NeuraxisError, NothingSelected, OutputError, UsageError
+from neuraxis.kinds import KINDS, kind_of
 from neuraxis.options import Options, memory_mb, to_toml
-from neuraxis.pipelines import QSM
 from neuraxis.summary import write_dataset_files, write_group, write_participant_page
-from neuraxis.unit import Task, prepare, run_unit, targets
+from neuraxis.unit import Task, check_outputs, prepare, run_unit, targets
 
 
 def run(options: Options, argv: Sequence[str]) -> int:
@@ -84,20 +84,24 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
         rec=options.reconstruction_label,
         filter_file=options.bids_filter_file,
     )
-    targets(options)  # a name that does not exist stops the run before it begins
+    check_outputs(options)  # a name that does not exist stops the run before it begins
     device = choose_device(options.device)
     files = dataset.layout(options.bids_dir, labels, options.bids_database_dir)
     tasks: list[Task] = []
     codes: list[int] = []
     for label in labels:
-        units, problems = dataset.gre_units(options.bids_dir, label, filters, files)
-        for name, problem in problems:
-            codes.append(_failed(options, label, name, problem, argv))
-        tasks += [Task(unit, options, device, tuple(argv), _work(options)) for unit in units]
+        problems: dict[str, tuple[str, NeuraxisError]] = {}
+        for kind in KINDS:
+            if not targets(kind.pipeline, options):
+                continue  # what was asked for by name is another pipeline's
+            units, found = kind.find(options, label, filters, files)
+            problems |= {name: (kind.pipeline.name, error) for name, error in found}
+            tasks += [Task(unit, options, device, tuple(argv), _work(options)) for unit in units]
+        codes += [_failed(options, label, name, error, argv, page) for name, (page, error) in problems.items()]
     if not tasks and not codes:
         raise NothingSelected(
-            f"No gradient-echo phase or multi-echo magnitude of {', '.join('sub-' + one for one in labels)} is selected.",
-            "Look for part-phase and part-mag files in anat/, and at the filters.",
+            f"No {' and no '.join(k.nothing for k in KINDS)} of {', '.join('sub-' + one for one in labels)} is selected.",
+            "Look at the files in anat/, at the filters, and at --cord and --brain.",
         )
     jobs = []
     for task in tasks:
@@ -106,9 +110,9 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
             if options.dry_run:
                 print(prepare(task).text())
             else:
-                jobs.append(executor.Job(task.unit.name, _expected_memory(shape), task))
+                jobs.append(executor.Job(task.unit.name, _expected_memory(task, shape), task))
         except NeuraxisError as error:
-            codes.append(_failed(options, task.unit.participant, task.unit.name, error, argv))
+            codes.append(_failed(options, task.unit.participant, task.unit.name, error, argv, task.unit.pipeline))
     if options.dry_run:
         return _overall(codes, len(codes) + len(tasks))
     _claim(options)
@@ -133,14 +137,17 @@ def _execute(options: Options, jobs: list[executor.Job], argv: Sequence[str]) ->
         stop_on_first=options.stop_on_first_crash,
     ):
         if isinstance(result, NeuraxisError):
-            codes.append(_failed(options, job.payload.unit.participant, job.name, result, argv))
+            unit = job.payload.unit
+            codes.append(_failed(options, unit.participant, job.name, result, argv, unit.pipeline))
             continue
         codes.append(result["exit_code"])
         write_participant_page(out, job.payload.unit.participant, read_records(out), to_toml(options))
     return codes
 
 
-def _failed(options: Options, participant: str, unit: str, error: NeuraxisError, argv: Sequence[str]) -> int:
+def _failed(
+    options: Options, participant: str, unit: str, error: NeuraxisError, argv: Sequence[str], pipeline: str
+) -> int:
     """Tells of a unit that could not run at all, on the screen and in its record."""
     _say(f"{unit}: {error.sentence()}")
     if not options.dry_run:
@@ -151,7 +158,7 @@ def _failed(options: Options, participant: str, unit: str, error: NeuraxisError,
             {
                 "unit": unit,
                 "participant": participant,
-                "pipeline": QSM.name,
+                "pipeline": pipeline,
                 "status": "failed",
                 "error": str(error),
                 "hint": error.hint,
@@ -193,8 +200,8 @@ def choose_device(wanted: str) -> str:
     return ("cuda" if wanted == "auto" else wanted) if found else "cpu"
 
 
-def _expected_memory(shape: tuple[int, ...]) -> float:
-    rest, per_voxel, per_echo = QSM.memory
+def _expected_memory(task: Task, shape: tuple[int, ...]) -> float:
+    rest, per_voxel, per_echo = kind_of(task.unit).pipeline.memory
     x, y, z, echoes = shape
     return rest + x * y * z * (per_voxel + per_echo * echoes) / 2**20
 

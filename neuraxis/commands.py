@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from neuraxis.arguments import Parser
-from neuraxis.artifacts import ARTIFACTS
+from neuraxis.artifacts import ARTIFACTS, Artifact
+from neuraxis.bids.derivatives import name_of
 from neuraxis.engine import PlannedStep, Step, call
 from neuraxis.errors import MissingInput, UsageError
 from neuraxis.options import families
-from neuraxis.pipelines import PIPELINES
+from neuraxis.pipelines import CORD_ANAT, PIPELINES
 from neuraxis.signature import Knob, Method, entries, sections
 from neuraxis.volume import Volume
 
@@ -70,7 +71,7 @@ def outputs(argv: Sequence[str]) -> None:
     if given.markdown:
         print(outputs_table())
         return
-    for artifact in ARTIFACTS.values():
+    for artifact in made():
         if artifact.file:
             asked = "" if artifact.keep == "always" else f" (with --outputs {artifact.name})"
             print(
@@ -81,7 +82,7 @@ def outputs(argv: Sequence[str]) -> None:
 def outputs_table() -> str:
     """Every output as a Markdown table."""
     lines = ["| name | file | what | unit in the file | written |", "|---|---|---|---|---|"]
-    for artifact in ARTIFACTS.values():
+    for artifact in made():
         if artifact.file:
             written = "always" if artifact.keep == "always" else f"`--outputs {artifact.name}`"
             lines.append(
@@ -90,12 +91,19 @@ def outputs_table() -> str:
     return "\n".join(lines)
 
 
+def made() -> list[Artifact]:
+    """What the pipelines make, in order."""
+    return [ARTIFACTS[name] for pipeline in PIPELINES for step in pipeline.steps for name in step.makes]
+
+
 def _file_name(name: str) -> str:
     file = ARTIFACTS[name].file
     assert file is not None
-    echo = "_echo-1" if file.per_echo else ""
-    entities = "".join(f"_{key}-{value}" for key, value in file.entities)
-    return f"sub-01/{file.folder}/sub-01{echo}{entities}_{file.suffix or 'MEGRE'}.nii.gz"
+    cord = any(name in step.makes for step in CORD_ANAT.steps)
+    entities = ({"space": "T2w"} if cord else {}) | ({"echo": "1"} if file.per_echo else {}) | dict(file.entities)
+    extension = ".tsv" if ARTIFACTS[name].kind == "table" else ".nii.gz"
+    suffix = file.suffix or ("T2w" if cord else "MEGRE")
+    return f"sub-01/{file.folder}/" + name_of({"sub": "01", **entities}, suffix, extension)
 
 
 def _plain(value: Any) -> str:

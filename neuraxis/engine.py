@@ -298,6 +298,8 @@ def _bind(one: PlannedStep, here: Mapping[str, Any], grid: Grid | None, device: 
 def _check(who: str, name: str, part: Any, grid: Grid | None) -> Any:
     if hasattr(part, "detach"):
         part = part.detach().cpu().numpy()
+    if isinstance(part, Volume) and not np.isfinite(part.data).all():
+        raise DataError(f"{who} gave {name} with values that are not finite.", "Look at its inputs in the report.")
     if not isinstance(part, np.ndarray) or grid is None:
         return part
     if tuple(part.shape[:3]) != grid.shape:

@@ -73,6 +73,21 @@ class Options:
         "--bids_filter_file",
         metavar="FILE",
     )
+    cord: bool = _option(
+        "Every anatomical image shows the spinal cord: measure it, and make no susceptibility maps. Default: bodypart- in the "
+        "name, BodyPart in the sidecar or the field of view tell where to look for it.",
+        "--cord",
+        default=False,
+        action="store_true",
+        science=True,
+    )
+    brain: bool = _option(
+        "No image shows the spinal cord: do not look for it.",
+        "--brain",
+        default=False,
+        action="store_true",
+        science=True,
+    )
     skip_bids_validation: bool = _option(
         "Do not run the BIDS validator on the input.",
         "--skip-bids-validation",
@@ -190,6 +205,8 @@ def make(values: Mapping[str, Any]) -> Options:
     options = Options(**converted)
     if options.use_gpu and options.device == "auto":
         options = dataclasses.replace(options, device="cuda")
+    if options.cord and options.brain:
+        raise UsageError("--cord and --brain exclude each other.", "Leave both out to have each image judged by itself.")
     everything = families()
     for family, method in options.methods.items():
         if family not in everything:
@@ -238,6 +255,7 @@ def to_toml(options: Options) -> str:
     content: dict[str, Any] = {"neuraxis": __version__, "preset": options.preset}
     if options.outputs:
         content["outputs"] = list(options.outputs)
+    content |= {name: True for name in ("cord", "brain") if getattr(options, name)}
     if options.methods:
         content["methods"] = dict(options.methods)
     content["knobs"] = {}

@@ -37,4 +37,11 @@ QSM = Pipeline(
     memory=(1150, 60, 10),
 )
 
-PIPELINES = (QSM,)
+CORD_ANAT = Pipeline(
+    "cord_anat",
+    "Segmentation, levels and shape of the spinal cord in one anatomical image",
+    inputs=("image", "sex", "age", "lesion", "compression", "rootlets"),
+    steps=(),
+)
+
+PIPELINES = (QSM, CORD_ANAT)

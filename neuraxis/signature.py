@@ -178,10 +178,15 @@ class Method:
         return {n: k.read(values[n]) if n in values else k.default for n, k in known.items()}
 
 
+_DATA = ("resources.toml", "*.npz", "*.tsv.gz", "models/*/sha256.json")
+"""Files that methods compute with, weights by their manifest."""
+
+
 @functools.cache
 def _source(domain: str) -> str:
     digest, root = hashlib.sha256(), Path(__file__).parent
     files = [file for folder in sorted({domain, "numerics"}) for file in sorted((root / folder).rglob("*.py"))]
-    for file in [*files, root / "volume.py", root / "units.py"]:
+    data = [one for pattern in _DATA for one in sorted((root / "data").glob(pattern))]
+    for file in [*files, *data, *(root / f"{name}.py" for name in ("volume", "table", "units"))]:
         digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]

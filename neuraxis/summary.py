@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 from importlib import metadata
@@ -12,6 +11,7 @@ from typing import Any
 from neuraxis import __version__, references
 from neuraxis.artifacts import ARTIFACTS
 from neuraxis.bids.derivatives import read_json, write_atomically, write_json
+from neuraxis.kinds import participants
 from neuraxis.report import group, page
 
 BIDS_VERSION = "1.11.1"
@@ -22,6 +22,8 @@ IGNORED = (
     "references.bib",
     "methods.md",
     "group_*",
+    "*_morph.tsv",
+    "*_centerline.tsv",
     "work",
     "sub-*/figures",
     "logs",
@@ -124,11 +126,3 @@ def write_group(out: Path, bids: Path, records: list[dict[str, Any]]) -> None:
     write_atomically(out / "group_qsm.json", dictionary)
     write_atomically(out / "group.html", group.group_page(records, participants(bids)))
 
-
-def participants(bids: Path) -> list[dict[str, str]]:
-    """The rows of participants.tsv; none when there is none."""
-    try:
-        with open(bids / "participants.tsv", encoding="utf-8-sig", newline="") as file:
-            return [dict(row) for row in csv.DictReader(file, delimiter="\t")]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []

@@ -13,15 +13,16 @@ import numpy as np
 
 from neuraxis import __version__
 from neuraxis.artifacts import ARTIFACTS
-from neuraxis.bids import images, sidecar
+from neuraxis.bids import images
 from neuraxis.bids.dataset import Unit
 from neuraxis.bids.derivatives import UnitStore, read_image, read_json, write_atomically, write_json
-from neuraxis.engine import Plan, PlannedStep, make_plan, to_run
+from neuraxis.engine import Pipeline, Plan, PlannedStep, make_plan, to_run
 from neuraxis.engine import run as run_plan
-from neuraxis.errors import MissingInput, NeuraxisError, UsageError
+from neuraxis.errors import DataError, GridMismatch, MissingInput, NeuraxisError, UsageError
 from neuraxis.executor import PeakMemory, set_threads
+from neuraxis.kinds import Kind, kind_of
 from neuraxis.options import Options
-from neuraxis.pipelines import QSM
+from neuraxis.pipelines import PIPELINES
 from neuraxis.volume import Volume
 
 
@@ -44,13 +45,14 @@ class Prepared:
     store: UnitStore
     plan: Plan
     given: dict[str, Path]
-    numbers: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.task.unit)
 
     def stored(self, name: str, key: str) -> bool:
-        return name in self.inputs() or self.store.has(name, key)
-
-    def inputs(self) -> set[str]:
-        return set(QSM.inputs) | set(self.given)
+        return name in self.kind.pipeline.inputs or name in self.given or self.store.has(name, key)
 
     def text(self) -> str:
         """The plan in words, for `--dry-run`."""
@@ -67,36 +69,42 @@ class Prepared:
         return "\n".join(lines)
 
 
-def targets(options: Options) -> tuple[str, ...]:
-    """The artifacts that are asked for: by name, or every result."""
-    made = {name for step in QSM.steps for name in step.makes}
+def results(pipeline: Pipeline) -> tuple[str, ...]:
+    """The artifacts of a pipeline that are results."""
+    return tuple(n for step in pipeline.steps for n in step.makes if ARTIFACTS[n].keep == "always")
+
+
+def check_outputs(options: Options) -> None:
+    """UsageError when an output is asked for that no pipeline makes."""
+    made = {name for pipeline in PIPELINES for step in pipeline.steps for name in step.makes}
     for name in options.outputs:
         if name not in made or ARTIFACTS[name].file is None:
             raise UsageError(f"There is no output {name!r}.", "`neuraxis outputs` lists them.")
-    return options.outputs or tuple(name for name in ARTIFACTS if name in made and ARTIFACTS[name].keep == "always")
+
+
+def targets(pipeline: Pipeline, options: Options) -> tuple[str, ...]:
+    """What is asked of a pipeline: by name, or every result."""
+    made = {name for step in pipeline.steps for name in step.makes}
+    return tuple(name for name in options.outputs if name in made) if options.outputs else results(pipeline)
 
 
 def prepare(task: Task) -> Prepared:
     """Reads the unit's metadata and finds what is there; raises when the unit cannot run."""
     unit, options = task.unit, task.options
-    acquisition = sidecar.acquisition(unit)
-    echo_times = np.asarray(acquisition.echo_times, dtype=float)
-    numbers: dict[str, Any] = {"echo_times": echo_times}
-    if acquisition.field_strength is not None:
-        numbers["field_strength"] = acquisition.field_strength
-    if len(echo_times) > 1:
-        numbers["echo_spacing"] = np.diff(echo_times)
-    sources = tuple(str(path.relative_to(unit.root)) for path in unit.paths())
+    kind = kind_of(unit)
+    facts = kind.facts(unit)
     store = UnitStore(
         out=options.output_dir.resolve(),
         work=task.work / unit.name,
-        entities=dict(unit.entities),
+        entities=facts.entities,
         label=unit.label,
-        field_strength=acquisition.field_strength,
-        echo_times=tuple(float(t) for t in echo_times),
+        field_strength=facts.field_strength,
+        echo_times=facts.echo_times,
         echoes=unit.echoes,
         suffix=unit.suffix,
-        sources=sources,
+        source=unit.source,
+        sources=tuple(str(path.relative_to(unit.root)) for path in unit.paths()),
+        shared=facts.metadata,
         asked=frozenset(options.outputs),
         force=options.force,
     )
@@ -104,19 +112,48 @@ def prepare(task: Task) -> Prepared:
     for folder in folders:
         if not folder.is_dir():
             raise MissingInput(f"There is no folder {folder}, which --derivatives names.")
-    given = store.find_given([*folders, options.bids_dir / "derivatives" / "labels"])
-    keys = {name: repr(np.asarray(value).tolist()) for name, value in numbers.items()}
-    keys |= {name: images.content_hash([path]) for name, path in given.items()}
+    known = [*kind.pipeline.inputs, *(name for step in kind.pipeline.steps for name in step.makes)]
+    given = store.find_given([*folders, options.bids_dir / "derivatives" / "labels"], known)
     content = images.content_hash(unit.paths())
-    keys |= {name: content for name in ("phase", "magnitude") if getattr(unit, f"has_{name}")}
-    plan = make_plan(QSM, options.methods, options.knobs, keys, targets(options))
+    keys = {name: _text(value) for name, value in facts.inputs.items()} | dict.fromkeys(kind.images(unit), content)
+    keys |= {name: images.content_hash([path]) for name, path in given.items()}
+    plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, targets(kind.pipeline, options))
     for name, why in plan.missing.items():
         if name in options.outputs:
             raise MissingInput(f"{unit.name}: {name} was asked for and cannot be made: {why}.")
     if not plan.targets:
         reasons = dict.fromkeys(plan.missing.values())
         raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
-    return Prepared(task, store, plan, given, numbers)
+    return Prepared(task, store, plan, given, facts.inputs)
+
+
+def _text(value: Any) -> str:
+    """A number, numbers or a word as it enters a key."""
+    return value if isinstance(value, str) else repr(np.asarray(value).tolist())
+
+
+def read_given(prepared: Prepared, here: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given instead of being made; DataError or GridMismatch names the file that does not fit."""
+    found: dict[str, Any] = {}
+    image = next((here[name] for name in prepared.kind.images(prepared.task.unit) if name in here), None)
+    for name, file in prepared.given.items():
+        volume = read_image(file, ARTIFACTS[name], prepared.store.field_strength)
+        if prepared.kind.mixed and image is not None:
+            try:
+                volume = volume.onto(image.grid)
+            except ValueError as error:
+                raise GridMismatch(
+                    f"{file} ({_size(volume)}) does not lie where the image does ({_size(image)}).",
+                    "Draw it on the image, or resample it to the image's grid.",
+                ) from error
+            if name == "cord" and not (volume.data > 0).any():
+                raise DataError(f"{file} is empty: it marks no cord.", "Remove it to have the cord found, or draw it.")
+        found[name] = volume
+    return found
+
+
+def _size(volume: Volume) -> str:
+    return " x ".join(map(str, volume.grid.shape))
 
 
 class Watcher:
@@ -127,7 +164,7 @@ class Watcher:
         self.memory = PeakMemory()
         self.steps: dict[str, dict[str, Any]] = {}
         self.statistics: dict[str, Any] = {}
-        self.seen: dict[str, Volume] = {}
+        self.seen: dict[str, Any] = {}
         self.errors: list[NeuraxisError] = []
         self.warned: list[str] = []
         self.unit = prepared.task.unit.name
@@ -148,10 +185,10 @@ class Watcher:
             "seconds": round(seconds, 2),
             "peak_memory_mb": round(peak),
             "warnings": list(warned),
-            "figures": [
-                f for name, value in made.items() if isinstance(value, Volume) for f in self.figures(name, value)
-            ],
+            "figures": [],
         }
+        self.seen |= made
+        entry["figures"] = [figure for name, value in made.items() for figure in self.figures(name, value)]
         self.steps[one.step.by.name] = entry
         for name, value in made.items():
             if ARTIFACTS[name].statistics:
@@ -165,27 +202,48 @@ class Watcher:
     def blocked(self, one: PlannedStep, reason: str) -> None:
         self.steps[one.step.by.name] = step_entry(self.prepared.plan, one, "skipped") | {"reason": reason}
 
-    def figures(self, name: str, value: Volume) -> list[dict[str, str]]:
-        """Draws an artifact that has a view, and says where the picture lies."""
+    def figures(self, name: str, value: Any) -> list[dict[str, str]]:
+        """Draws an artifact that has a view, and says where the pictures lie."""
+        self.seen[name] = value
+        view = ARTIFACTS[name].view
+        if view is None:
+            return []
+        base = f"sub-{self.prepared.task.unit.participant}/figures/{self.unit}_{name.replace('_', '')}"
+        try:
+            pictures = self._map(name, value) if view.kind in ("map", "outline") else self._cord(name, view.kind)
+        except (ValueError, ArithmeticError, KeyError, IndexError) as error:  # a picture is no reason to lose a result
+            self.warned.append(f"no picture of {name}: {error}")
+            self.say(f"warning: {self.warned[-1]}")
+            return []
+        told = []
+        for ending, picture, text, over in pictures:
+            told.append({"file": f"{base}{ending}.png", "caption": text})
+            write_atomically(self.prepared.store.out / told[-1]["file"], picture)
+            if over is not None:
+                told[-1]["over"] = f"{base}{ending}_over.png"
+                write_atomically(self.prepared.store.out / told[-1]["over"], over)
+        return told
+
+    def _map(self, name: str, value: Volume) -> list[tuple[str, bytes, str, bytes | None]]:
         from neuraxis.report.figures import caption, draw
 
         artifact = ARTIFACTS[name]
-        self.seen[name] = value
-        if artifact.view is None:
-            return []
+        assert artifact.view is not None
         under = self.seen.get(artifact.view.on)
         if artifact.view.kind == "outline" and under is None:
             return []
         echoes = [f"{1e3 * time:.1f} ms" for time in self.prepared.store.echo_times] if value.data.ndim == 4 else []
-        file = f"sub-{self.prepared.task.unit.participant}/figures/{self.unit}_{name.replace('_', '')}.png"
-        try:
-            picture = draw(artifact, value, under=under, region=self.seen.get("mask"), labels=echoes)
-        except (ValueError, ArithmeticError) as error:  # a picture is no reason to lose a result
-            self.warned.append(f"no picture of {name}: {error}")
-            self.say(f"warning: {self.warned[-1]}")
-            return []
-        write_atomically(self.prepared.store.out / file, picture)
-        return [{"file": file, "caption": caption(artifact)}]
+        picture = draw(artifact, value, under=under, region=self.seen.get("mask"), labels=echoes)
+        return [("", picture, caption(artifact), None)]
+
+    def _cord(self, name: str, kind: str) -> list[tuple[str, bytes, str, bytes | None]]:
+        from neuraxis.report.cord import draw_cord
+
+        plan, store = self.prepared.plan, self.prepared.store
+        for other, key in plan.keys.items():  # of a former run
+            if other not in self.seen and ARTIFACTS[other].kind not in ("number", "numbers", "text") and store.has(other, key):
+                self.seen[other] = store.load(other)
+        return draw_cord(kind, name, self.seen)
 
 
 def statistics(unit: str, values: Any) -> dict[str, Any]:
@@ -240,24 +298,17 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
     notes: list[str] = list(former.get("notes", []))
     todo = to_run(plan, prepared.stored)
     if todo:
-        loaded = images.load_gre(task.unit)
-        notes = list(loaded.notes)
+        values, notes = prepared.kind.load(task.unit)
         for note in notes:
             watcher.say(note)
-        values: dict[str, Any] = {
-            name: value for name in ("phase", "magnitude") if (value := getattr(loaded, name)) is not None
-        }
-        values |= prepared.numbers
-        for name, file in prepared.given.items():
-            values[name] = read_image(file, ARTIFACTS[name], store.field_strength)
-        del loaded
-        watcher.seen |= {name: value for name, value in values.items() if isinstance(value, Volume)}
+        values |= prepared.inputs | read_given(prepared, values)
+        watcher.seen |= values
         run_plan(plan, values, store, watcher, task.device)
     else:
         watcher.say("everything is there already; nothing is computed")
     record = _record(prepared, watcher, former, todo, notes) | {"seconds": round(time.time() - start, 1)}
     write_json(path, record)
-    if record["status"] == "ok":
+    if record["status"] in ("ok", "nothing"):
         store.clear(keep_work=task.options.keep_work)
     return record
 
@@ -281,19 +332,23 @@ def _record(
         steps.append(entry)
     for name, path in prepared.given.items():
         notes = [*notes, f"{ARTIFACTS[name].title} was given: {path}."]
-    outputs = [
-        str(path.relative_to(prepared.store.out))
+    files = {
+        name: [str(path.relative_to(prepared.store.out)) for path in prepared.store.paths(name)]
         for name in plan.targets
         if prepared.store.has(name, plan.keys[name])
-        for path in prepared.store.paths(name)
-    ]
+    }
+    outputs = [path for paths in files.values() for path in paths]
     first = watcher.errors[0] if watcher.errors else None
+    if first is not None and not task.unit.sure and not outputs:  # it was a guess that there is something in it
+        notes, first, status = [*notes, f"Nothing to measure here: {first}"], None, "nothing"
+    else:
+        status = "ok" if first is None else "partial" if outputs else "failed"
     return {
         "unit": task.unit.name,
         "participant": task.unit.participant,
         "session": task.unit.session,
-        "pipeline": QSM.name,
-        "status": "ok" if first is None else "partial" if outputs else "failed",
+        "pipeline": task.unit.pipeline,
+        "status": status,
         "error": str(first or ""),
         "hint": first.hint if first else "",
         "exit_code": first.exit_code if first else 0,
@@ -309,5 +364,6 @@ def _record(
         "steps": steps,
         "statistics": former.get("statistics", {}) | watcher.statistics,
         "outputs": outputs,
+        "files": files,
         "missing": plan.missing,
     }

@@ -86,3 +86,24 @@ class Volume:
     def __post_init__(self) -> None:
         if tuple(self.data.shape[:3]) != self.grid.shape:
             raise ValueError(f"data of shape {self.data.shape} do not lie on a grid of shape {self.grid.shape}")
+
+    def oriented(self, codes: str = "LAS") -> Volume:
+        """The same volume with its voxel axes permuted and flipped towards `codes` (nibabel's, where each axis points to).
+
+        No resampling: an oblique grid stays oblique. "LAS" is the upright frame of the cord: x to the left, y to the
+        front, z upwards; the last axis runs along the cord whatever the plane of acquisition was.
+        """
+        from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+
+        turn = ornt_transform(io_orientation(self.grid.matrix), axcodes2ornt(tuple(codes)))
+        data = apply_orientation(self.data, turn)
+        return Volume(data, Grid.of(data.shape, self.grid.matrix @ inv_ornt_aff(turn, self.grid.shape)))
+
+    def onto(self, grid: Grid) -> Volume:
+        """The way back of `oriented`: axes permuted and flipped to those of `grid`; ValueError if it is another place."""
+        from nibabel.orientations import aff2axcodes
+
+        back = self.oriented("".join(str(code) for code in aff2axcodes(grid.matrix)))
+        if not back.grid.same_as(grid):
+            raise ValueError("the two grids differ by more than the order and direction of their axes")
+        return Volume(back.data, grid)

@@ -15,7 +15,10 @@ from neuraxis.bids.files import layout, listed, parse_name
 from neuraxis.bids.filters import Filters, read_labels
 from neuraxis.errors import DataError, MissingInput, NeuraxisError, NothingSelected
 
-__all__ = ["Filters", "Problem", "Unit", "choose_participants", "gre_units", "layout", "participants"]
+__all__ = [
+    "Filters", "Member", "Problem", "Unit", "check", "choose_participants", "gre_units", "labelled_members", "layout", "natural",
+    "participants",
+]  # fmt: skip
 
 Problem = tuple[str, NeuraxisError]
 """The name of a unit, and why it cannot be used."""
@@ -31,7 +34,7 @@ _LABEL = re.compile(r"[A-Za-z0-9+]+")
 
 @dataclass(frozen=True)
 class Unit:
-    """One gradient-echo acquisition. Paths are sorted by echo; a part that is not there is empty."""
+    """One acquisition that one pipeline works on. Paths are sorted by echo; a part that is not there is empty."""
 
     root: Path
     participant: str
@@ -48,6 +51,9 @@ class Unit:
     """Labels of the echo entity; empty when the names have none."""
     label: str = ""
     """Tells this unit's outputs from those of another that would have the same names; usually empty."""
+    pipeline: str = "qsm"
+    sure: bool = True
+    """False: whether there is anything in it for the pipeline, its content must say."""
 
     @property
     def stem(self) -> str:
@@ -56,8 +62,17 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """For example sub-01_ses-1_acq-x_run-1_MEGRE."""
+        """For example sub-01_ses-1_acq-x_run-1_MEGRE; the cord in an image has a name of its own, the same image may serve both."""
+        return f"{self.source}_cord" if self.pipeline == "cord_anat" else self.source
+
+    @property
+    def source(self) -> str:
+        """The name of the image without echo, part and extension."""
         return f"{self.stem}_{self.suffix}"
+
+    def doubtful(self) -> Unit:
+        """The same unit, of which the content must say whether there is anything in it."""
+        return replace(self, sure=False)
 
     @property
     def collides(self) -> bool:
@@ -96,7 +111,7 @@ def participants(bids_dir: Path) -> list[str]:
         raise MissingInput(
             f"{bids_dir} cannot be read: {error.strerror}.", "Name the folder of a BIDS data set."
         ) from error
-    return sorted(found, key=_natural)
+    return sorted(found, key=natural)
 
 
 def choose_participants(bids_dir: Path, labels: Sequence[str] = ()) -> list[str]:
@@ -116,7 +131,7 @@ def choose_participants(bids_dir: Path, labels: Sequence[str] = ()) -> list[str]
         raise NothingSelected(
             f"There is no participant {_shortened(unknown)} in {bids_dir}.", f"There is {_shortened(there)}."
         )
-    return sorted(wanted, key=_natural)
+    return sorted(wanted, key=natural)
 
 
 def gre_units(
@@ -129,24 +144,11 @@ def gre_units(
     An image without `part` is a magnitude. `files`, by participant, stand for the folder where there are any (see `layout`).
     """
     bids_dir = Path(bids_dir)
-    whole = f"sub-{participant}"
-    if not _LABEL.fullmatch(participant):
-        error = DataError(f"The label of the folder {whole} is not one of BIDS.", "Use letters and digits only.")
-        return [], [(whole, error)]
-    try:
-        paths = sorted(files.get(participant, ()) if files else listed(bids_dir, participant))
-    except NeuraxisError as unreadable:
-        return [], [(whole, unreadable)]
-    groups, strays = _grouped(paths, participant, filters or Filters())
-    problems: list[Problem] = []
-    if strays:
-        more = f", and {len(strays) - 1} more," if len(strays) > 1 else ""
-        text = f"{strays[0]}{more} lies in the folder of another participant or session than its name says."
-        problems.append((whole, DataError(text, "Move or rename it.")))
+    groups, problems = labelled_members(bids_dir, participant, filters, files, _MULTI_ECHO)
     found = [unit for members in groups if (unit := _unit(bids_dir, members)) is not None]
     units = []
-    for unit in _labelled(sorted(found, key=lambda unit: _natural(unit.name))):
-        problem = _check(unit)
+    for unit in _labelled(sorted(found, key=lambda unit: natural(unit.name))):
+        problem = check(unit)
         if sum(other.name == unit.name for other in found) > 1:
             problem = DataError(
                 f"{unit.paths()[0]} and others make {unit.name} twice, with and without echo-, or in two folders.",
@@ -159,12 +161,40 @@ def gre_units(
     return units, list(dict(problems).items())
 
 
-_Member = tuple[dict[str, str], str, Path]
+Member = tuple[dict[str, str], str, Path]
+"""Entities, suffix and path of an image."""
 
 
-def _grouped(paths: Sequence[Path], participant: str, wanted: Filters) -> tuple[list[list[_Member]], list[Path]]:
-    """The wanted images by acquisition, and those of gradient echoes that lie in a wrong folder."""
-    groups: dict[object, list[_Member]] = {}
+def labelled_members(
+    bids_dir: Path,
+    participant: str,
+    filters: Filters | None,
+    files: Mapping[str, Iterable[Path]] | None,
+    suffixes: Sequence[str],
+) -> tuple[list[list[Member]], list[Problem]]:
+    """The wanted images of a participant by acquisition, those with `part` and those with these `suffixes`; and what is wrong."""
+    whole = f"sub-{participant}"
+    if not _LABEL.fullmatch(participant):
+        error = DataError(f"The label of the folder {whole} is not one of BIDS.", "Use letters and digits only.")
+        return [], [(whole, error)]
+    try:
+        paths = sorted(files.get(participant, ()) if files else listed(bids_dir, participant))
+    except NeuraxisError as unreadable:
+        return [], [(whole, unreadable)]
+    groups, strays = _grouped(paths, participant, filters or Filters(), suffixes)
+    problems: list[Problem] = []
+    if strays:
+        more = f", and {len(strays) - 1} more," if len(strays) > 1 else ""
+        text = f"{strays[0]}{more} lies in the folder of another participant or session than its name says."
+        problems.append((whole, DataError(text, "Move or rename it.")))
+    return groups, problems
+
+
+def _grouped(
+    paths: Sequence[Path], participant: str, wanted: Filters, suffixes: Sequence[str]
+) -> tuple[list[list[Member]], list[Path]]:
+    """The wanted images by acquisition, and those that lie in a wrong folder."""
+    groups: dict[object, list[Member]] = {}
     strays = []
     for path in paths:
         parsed = parse_name(path.name)
@@ -174,9 +204,10 @@ def _grouped(paths: Sequence[Path], participant: str, wanted: Filters) -> tuple[
         if entities.get("sub") == participant and entities.get("ses", "") == _session_folder(path):
             key = (frozenset(_without_parts(entities)), suffix, path.parent.name, "echo" in entities)
             groups.setdefault(key, []).append((entities, suffix, path))
-        elif suffix in _MULTI_ECHO or "part" in entities:
+        elif suffix in suffixes or "part" in entities:
             strays.append(path)
-    return list(groups.values()), strays
+    told = [members for members in groups.values() if any(s in suffixes or "part" in e for e, s, _ in members)]
+    return told, strays
 
 
 def _without_parts(entities: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -188,7 +219,7 @@ def _session_folder(path: Path) -> str:
     return name[4:] if name.startswith("ses-") else ""
 
 
-def _unit(root: Path, members: Sequence[_Member]) -> Unit | None:
+def _unit(root: Path, members: Sequence[Member]) -> Unit | None:
     """A unit of one group of files; None when there is nothing in it for this app."""
     parts: dict[str, list[Path]] = {"phase": [], "mag": [], "real": [], "imag": [], "": []}
     for entities, _, path in members:
@@ -211,7 +242,7 @@ def _unit(root: Path, members: Sequence[_Member]) -> Unit | None:
     )  # fmt: skip
 
 
-def _check(unit: Unit) -> NeuraxisError | None:
+def check(unit: Unit) -> NeuraxisError | None:
     """What is wrong with the files of a unit as a set."""
     if bool(unit.real) != bool(unit.imag) and not unit.phase:
         lone, absent = (unit.real, "imag") if unit.real else (unit.imag, "real")
@@ -251,7 +282,7 @@ def _echo_number(path: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
     """2 before 10."""
     return tuple((0, int(t), t) if t.isdecimal() else (1, 0, t) for t in re.split(r"(\d+)", text) if t)
 

@@ -21,9 +21,11 @@ import numpy as np
 
 from neuraxis import __version__
 from neuraxis.artifacts import ARTIFACTS, Artifact
+from neuraxis.bids import tables
 from neuraxis.engine import PlannedStep
 from neuraxis.errors import DataError, OutputError
 from neuraxis.units import hz_per_ppm
+from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
 
 nibabel = lazy.load("nibabel")
@@ -76,10 +78,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def image_bytes(volume: Volume, *, compressed: bool = True) -> bytes:
-    """`volume` as a NIfTI file; masks in uint8, all else in float32. The same volume gives the same bytes."""
+    """`volume` as a NIfTI file; masks in uint8, labels in int16, all else in float32. The same volume gives the same bytes."""
     from isal import igzip
 
-    data = np.asarray(volume.data, np.uint8 if volume.data.dtype == bool else np.float32)
+    whole = {"b": np.uint8, "i": np.int16, "u": np.int16}
+    data = np.asarray(volume.data, whole.get(volume.data.dtype.kind, np.float32))
     image = nibabel.Nifti1Image(data, volume.grid.matrix)
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(volume.grid.matrix, code=1)
@@ -113,6 +116,16 @@ def read_image(path: Path, artifact: Artifact, field_strength: float | None = No
     declared = read_json(path.with_name(stem + ".json")).get("Units") or (artifact.file.unit if artifact.file else "")
     if not np.isfinite(data).all():
         raise DataError(f"{path} holds values that are not finite.", "Mend the file: NaN and Inf are never replaced.")
+    if artifact.kind == "labels":
+        if not np.array_equal(data, np.rint(data)):
+            raise DataError(f"{path} holds values that are not whole numbers.", "It should hold labels: was it resampled?")
+        return Volume(data.astype(np.int16), Grid.of(data.shape, image.affine))
+    if artifact.within and not (artifact.within[0] <= data.min() and data.max() <= artifact.within[1]):
+        low, high = artifact.within
+        raise DataError(
+            f"{path} holds values from {data.min():.4g} to {data.max():.4g}, and {low:g} to {high:g} are wanted.",
+            "A mask is 0 and 1, a soft mask anything between.",
+        )
     return Volume(_change_unit(data, declared, artifact.unit, field_strength, path), Grid.of(data.shape, image.affine))
 
 
@@ -142,7 +155,9 @@ class UnitStore:
     echo_times: tuple[float, ...]
     echoes: tuple[str, ...]
     suffix: str
+    source: str
     sources: tuple[str, ...]
+    shared: dict[str, Any] = field(default_factory=dict)
     asked: frozenset[str] = frozenset()
     force: bool = False
     fresh: set[str] = field(default_factory=set)
@@ -160,10 +175,11 @@ class UnitStore:
             folder /= f"ses-{entities['ses']}"
         echoes = [{"echo": label} for label in self.echoes] if artifact.file.per_echo and self.echoes else [{}]
         suffix = artifact.file.suffix or self.suffix
-        return [folder / artifact.file.folder / name_of({**entities, **one}, suffix, ".nii.gz") for one in echoes]
+        extension = ".tsv" if artifact.kind == "table" else ".nii.gz"
+        return [folder / artifact.file.folder / name_of({**entities, **one}, suffix, extension) for one in echoes]
 
     def _sidecar(self, path: Path) -> Path:
-        return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+        return path.with_name(path.name.removesuffix(".nii.gz").removesuffix(".tsv") + ".json")
 
     def has(self, name: str, key: str) -> bool:
         """Whether the artifact is there under this key."""
@@ -180,8 +196,12 @@ class UnitStore:
         paths = self.paths(name)
         if not paths:
             with np.load(self.work / f"{name}.npz", allow_pickle=False) as held:
+                if ARTIFACTS[name].kind == "table":
+                    return Table({column: held[column] for column in held.files})
                 data = held["data"]
                 return Volume(echo_by_echo(data), Grid.of(data.shape, held["affine"]))
+        if ARTIFACTS[name].kind == "table":
+            return tables.read(paths[0], ARTIFACTS[name])
         parts = [read_image(path, ARTIFACTS[name], self.field_strength) for path in paths]
         if not ARTIFACTS[name].file.per_echo:  # type: ignore[union-attr]
             return parts[0]
@@ -190,16 +210,18 @@ class UnitStore:
     def save(self, name: str, value: Any, key: str, by: PlannedStep) -> Any:
         """Keeps the artifact, and gives it back as `load` would."""
         self.fresh.add(name)
-        value = Volume(echo_by_echo(value.data), value.grid)
-        paths = self.paths(name)
-        if not paths:
-            self._save_work(name, value, key)
-            return value
         artifact, file = ARTIFACTS[name], ARTIFACTS[name].file
+        paths = self.paths(name)
+        if isinstance(value, Table):
+            return self._save_table(artifact, paths, value, key, by)
+        value = Volume(echo_by_echo(value.data), value.grid)
+        if not paths:
+            self._save_work(name, key, data=value.data, affine=value.grid.matrix)
+            return value
         assert file is not None
         stored = (
             value.data
-            if value.data.dtype == bool
+            if value.data.dtype.kind in "bi"
             else _change_unit(
                 np.asarray(value.data, np.float32), artifact.unit, file.unit, self.field_strength, paths[0]
             )
@@ -214,8 +236,10 @@ class UnitStore:
             for twin in (path, *self._twins(path, file.twins)):
                 write_atomically(twin, content)
                 write_json(self._sidecar(twin), text)
+                if artifact.names:
+                    write_atomically(self._sidecar(twin).with_suffix(".tsv"), tables.label_table(artifact.names, part))
         back = (
-            stored if stored.dtype == bool else _change_unit(stored, file.unit, artifact.unit, self.field_strength, "")
+            stored if stored.dtype.kind in "bi" else _change_unit(stored, file.unit, artifact.unit, self.field_strength, "")
         )
         return Volume(back, value.grid)
 
@@ -223,13 +247,28 @@ class UnitStore:
         first = dict(ARTIFACTS["combined_magnitude"].file.entities)["desc"]  # type: ignore[union-attr]
         return [path.with_name(path.name.replace(f"_desc-{first}", f"_desc-{other}")) for other in others]
 
-    def _save_work(self, name: str, value: Any, key: str) -> None:
+    def _save_table(self, artifact: Artifact, paths: list[Path], value: Table, key: str, by: PlannedStep) -> Table:
+        if not paths:
+            self._save_work(artifact.name, key, **value.columns)
+            return value
+        (path,) = paths
+        sidecar = self._sidecar(path)
+        with contextlib.suppress(FileNotFoundError):
+            sidecar.unlink()
+        who = {"participant_id": f"sub-{self.entities['sub']}", "image": self.source}
+        if "ses" in self.entities:
+            who["session_id"] = f"ses-{self.entities['ses']}"
+        write_atomically(path, tables.text(value, artifact, who))
+        write_json(sidecar, self.metadata(artifact, key, by, None) | tables.dictionary(value, artifact))
+        return tables.read(path, artifact)
+
+    def _save_work(self, name: str, key: str, **arrays: Any) -> None:
         self.work.mkdir(parents=True, exist_ok=True)
         sidecar = self.work / f"{name}.json"
         with contextlib.suppress(FileNotFoundError):
             sidecar.unlink()
         temporary = self.work / f"{_TEMPORARY}{os.getpid()}-{name}.npz"
-        np.savez(temporary, data=value.data, affine=value.grid.matrix)
+        np.savez(temporary, **arrays)
         os.replace(temporary, self.work / f"{name}.npz")
         write_json(sidecar, {"Key": key})
 
@@ -241,6 +280,7 @@ class UnitStore:
         if file.unit:
             text["Units"] = file.unit
         text.update(dict(file.metadata))
+        text.update(self.shared)
         if self.field_strength is not None:
             text["MagneticFieldStrength"] = self.field_strength
         if echo is not None:
@@ -266,16 +306,20 @@ class UnitStore:
             with contextlib.suppress(OSError):
                 self.work.rmdir()
 
-    def find_given(self, folders: Iterable[Path]) -> dict[str, Path]:
-        """Artifacts found in other derivative folders: the same source entities, and the artifact's own name."""
+    def find_given(self, folders: Iterable[Path], names: Iterable[str]) -> dict[str, Path]:
+        """Those of the artifacts `names` that lie in other derivative folders, under our name or one that is usual elsewhere."""
         found: dict[str, Path] = {}
+        wanted = [name for name in names if (file := ARTIFACTS[name].file) and not file.derived and not file.per_echo]
         for folder in folders:
-            for name, artifact in ARTIFACTS.items():
-                if artifact.file is None or artifact.file.per_echo or name in found:
+            for name in wanted:
+                file = ARTIFACTS[name].file
+                if name in found or file is None or ARTIFACTS[name].kind == "table":
                     continue
-                for path in dataclasses.replace(self, out=folder, asked=frozenset({name})).paths(name):
-                    plain = path.with_name(path.name.removesuffix(".gz"))
-                    match = next((p for p in (path, plain) if p.exists()), None)
-                    if match:
-                        found[name] = match
+                own = dataclasses.replace(self, out=folder, asked=frozenset({name}))
+                paths = [path for one in (name, *file.also) for path in own.paths(one)]
+                paths += [paths[0].with_name(f"{self.source}{ending}.nii.gz") for ending in file.given]
+                plain = [path.with_name(path.name.removesuffix(".gz")) for path in paths]
+                match = next((p for p in (*paths, *plain) if p.exists()), None)
+                if match:
+                    found[name] = match
         return found

@@ -64,6 +64,12 @@ def shape_of(unit: Unit) -> tuple[int, int, int, int]:
     return x, y, z, len(parts[0])
 
 
+def grid_of_file(path: Path) -> Grid:
+    """The grid of an image, from its header."""
+    header = _header(path, _unpacked(path, _HEADER_BYTES))
+    return _grid(path, header, _shape(path, header))
+
+
 def load_gre(unit: Unit) -> Loaded:
     """Reads all images of a unit, checks them, and turns phase to radians."""
     parameters = acquisition(unit)
@@ -78,12 +84,12 @@ def load_gre(unit: Unit) -> Loaded:
             data, here, slope = read_volume(path)
             if grid is None:
                 grid = here
-            _check_grid(path, here, first, grid)
+            check_grid(path, here, first, grid)
             if part not in stacks:
                 stacks[part] = np.empty((len(paths), *data.shape), np.float32)
             stacks[part][number] = data
             slopes.setdefault(part, set()).add(slope)
-            _check_values(path, part, stacks[part][number])
+            check_values(path, part, stacks[part][number])
     assert grid is not None
     phase = magnitude = None
     if "phase" in stacks:
@@ -221,7 +227,8 @@ def _grid(path: Path, header: Any, shape: tuple[int, int, int]) -> Grid:
         ) from error
 
 
-def _check_grid(path: Path, grid: Grid, first: Path, expected: Grid) -> None:
+def check_grid(path: Path, grid: Grid, first: Path, expected: Grid) -> None:
+    """GridMismatch when the image in `path` does not lie where that in `first` does."""
     if grid.shape != expected.shape:
         one, two = (" x ".join(map(str, g.shape)) for g in (grid, expected))
         raise GridMismatch(
@@ -234,7 +241,8 @@ def _check_grid(path: Path, grid: Grid, first: Path, expected: Grid) -> None:
         )
 
 
-def _check_values(path: Path, part: str, data: Array) -> None:
+def check_values(path: Path, part: str, data: Array) -> None:
+    """DataError when the numbers of an image cannot be those of its part: not finite, all the same, of a wrong sign."""
     # a sum is not finite when one of the terms is not: one pass without a temporary for the usual case
     with np.errstate(all="ignore"):
         sound = math.isfinite(float(data.sum(dtype=np.float64)))

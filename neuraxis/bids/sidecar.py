@@ -104,7 +104,7 @@ def acquisition(unit: Unit) -> Acquisition:
                     "Correct the sidecars.",
                 )
         for path, content in zip(paths, contents, strict=True):
-            strength = _field_strength(path, content, needed=unit.has_phase)
+            strength = field_strength(path, content, needed=unit.has_phase)
             if strength is not None:
                 strengths.append((path, strength))
     for path, strength in strengths:
@@ -131,7 +131,8 @@ def _echo_time(path: Path, content: dict[str, Any]) -> float:
     return value
 
 
-def _field_strength(path: Path, content: dict[str, Any], *, needed: bool) -> float | None:
+def field_strength(path: Path, content: dict[str, Any], *, needed: bool = False) -> float | None:
+    """MagneticFieldStrength in T; None where it is not needed and not there."""
     if content.get("MagneticFieldStrength") is None:
         if not needed:
             return None

@@ -11,7 +11,7 @@ from neuraxis.report.figures import MAX_BYTES, _render, caption, draw
 from neuraxis.report.slices import Panel, cut, edges, turned
 from neuraxis.volume import Grid, Volume
 
-VIEWED = [one for one in ARTIFACTS.values() if one.view]
+VIEWED = [one for one in ARTIFACTS.values() if one.view and one.view.kind in ("map", "outline")]
 ORIENTATIONS = {
     "RAS": np.diag([2.0, 2, 2, 1]),
     "LAS": np.diag([-2.0, 2, 2, 1]),

@@ -1,0 +1,130 @@
+"""Which images of a participant show the spinal cord, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import lazy_loader as lazy
+import numpy as np
+
+from neuraxis.bids.dataset import Member, Problem, Unit, check, labelled_members, natural
+from neuraxis.bids.filters import Filters
+from neuraxis.bids.images import check_grid, check_values, grid_of_file, read_volume
+from neuraxis.bids.sidecar import metadata
+from neuraxis.errors import NeuraxisError
+from neuraxis.volume import Grid, Volume
+
+nibabel = lazy.load("nibabel")
+
+SUFFIXES = ("T1w", "T2w", "T2starw", "PDw", "MEGRE", "MTS", "UNIT1", "MTR", "MTRmap", "PDT2", "FLAIR", "inplaneT2", "inplaneT1")
+"""Anatomical images in which a cord can be seen. Parts and inversions (INV1, INV2) of MP2RAGE are left to its UNIT1."""
+
+CORD_PARTS = ("SPINE", "CSPINE", "TSPINE", "LSPINE", "CTSPINE", "TLSPINE", "LSSPINE", "SPINALCORD", "CORD", "NECK")
+BRAIN_PARTS = ("BRAIN", "HEAD", "SKULL")
+"""What `BodyPart` (DICOM's Body Part Examined) or the entity bodypart- can say, in capitals without spaces."""
+
+_NARROW_MM = 100.0
+"""A field of view from right to left that no head fits into: a sagittal slab, or a small axial one."""
+
+_TALL_MM = 200.0
+"""A head is at most about 170 mm from the vertex to the foramen magnum: a taller field of view holds some neck."""
+
+_THIN_MM = 110.0
+"""An axial stack of less height holds no whole brain; whether it is of head or neck is for its content to say."""
+
+View = Literal["cord", "perhaps", "brain"]
+
+
+def cord_units(
+    bids_dir: Path,
+    participant: str,
+    filters: Filters | None = None,
+    files: Mapping[str, Iterable[Path]] | None = None,
+    *,
+    everything: bool = False,
+) -> tuple[list[Unit], list[Problem]]:
+    """The images of one participant that show the cord, and those that cannot be used, each with the reason.
+
+    A unit is one image, or the magnitudes of the echoes of one MEGRE. Whether the cord is in view is told, in this order, by
+    `everything`, by the entity bodypart-, by `BodyPart` in the sidecar, and by the field of view (see `in_view`).
+    """
+    groups, problems = labelled_members(Path(bids_dir), participant, filters, files, SUFFIXES)
+    units: list[Unit] = []
+    for members in groups:
+        unit = _unit(Path(bids_dir), members)
+        if unit is None:
+            continue
+        problem = check(unit)
+        try:
+            view: View = "cord" if everything else in_view(unit)
+        except NeuraxisError as error:
+            view, problem = "cord", error
+        if view == "brain":
+            continue
+        if problem:
+            problems.append((unit.name, problem))
+        else:
+            units.append(unit if view == "cord" else unit.doubtful())
+    return sorted(units, key=lambda one: natural(one.name)), problems
+
+
+def _unit(root: Path, members: list[Member]) -> Unit | None:
+    """A unit of one group of files: the magnitudes; None where there are none."""
+    entities, suffix, first = members[0]
+    chosen = [(e, path) for e, _, path in members if e.get("part", "mag") == "mag"]
+    if suffix not in SUFFIXES or not chosen or ("inv" in entities and suffix != "UNIT1"):
+        return None
+    chosen.sort(key=lambda one: int(one[0].get("echo", "0")) if one[0].get("echo", "0").isdecimal() else 0)
+    echoes = tuple(e["echo"] for e, _ in chosen if "echo" in e)
+    kept = tuple((key, value) for key, value in entities.items() if key not in ("echo", "part"))
+    return Unit(
+        root, entities["sub"], entities.get("ses"), kept, suffix, first.parent.name,
+        magnitude=tuple(path for _, path in chosen), echoes=echoes, pipeline="cord_anat",
+    )  # fmt: skip
+
+
+def in_view(unit: Unit) -> View:
+    """Whether the cord is in view of a unit: it is, it may be (its content must say), or it is not."""
+    named = dict(unit.entities).get("bodypart") or metadata(unit.magnitude[0], unit.root).get("BodyPart")
+    if isinstance(named, str):
+        part = "".join(letter for letter in named.upper() if letter.isalpha())
+        if part in CORD_PARTS:
+            return "cord"
+        if part in BRAIN_PARTS:
+            return "brain"
+    across, deep, tall = extent(grid_of_file(unit.magnitude[0]))
+    if across <= _NARROW_MM or deep <= _NARROW_MM:
+        return "cord"
+    return "perhaps" if tall <= _THIN_MM or tall >= _TALL_MM else "brain"
+
+
+def extent(grid: Grid) -> tuple[float, float, float]:
+    """Field of view from right to left, back to front and foot to head, along the voxel axes nearest to these; mm."""
+    turn = nibabel.orientations.io_orientation(grid.matrix)
+    found = [0.0, 0.0, 0.0]
+    for axis in range(3):
+        found[int(turn[axis, 0])] = grid.shape[axis] * grid.voxel_size[axis]
+    return found[0], found[1], found[2]
+
+
+def load_cord(unit: Unit) -> tuple[Volume, list[str]]:
+    """The image of a unit, and what was decided: of several echoes the root sum of squares."""
+    first = unit.magnitude[0]
+    total: Any = None
+    grid: Grid | None = None
+    for path in unit.magnitude:
+        data, here, _ = read_volume(path)
+        grid = grid or here
+        check_grid(path, here, first, grid)
+        values = np.asarray(data, np.float32)
+        check_values(path, "", values)
+        if len(unit.magnitude) == 1:
+            total = values
+        else:
+            total = values**2 if total is None else total + values**2
+    assert grid is not None
+    if len(unit.magnitude) == 1:
+        return Volume(np.ascontiguousarray(total), grid), []
+    return Volume(np.sqrt(total), grid), [f"Image: root sum of squares of {len(unit.magnitude)} echoes."]

@@ -1,0 +1,91 @@
+"""Tables as TSV files with their data dictionary, and the tables of names that lie beside label images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuraxis.artifacts import Artifact
+from neuraxis.cord import vertebrae
+from neuraxis.errors import DataError
+from neuraxis.table import Table
+
+_DIGITS = 7
+"""Significant digits of a number in a file."""
+
+
+WHO = {
+    "participant_id": "the participant",
+    "session_id": "the session; n/a when there is none",
+    "image": "the image, by its name without extension",
+}
+"""Columns in front of every table of a participant: tables of many can be put one below the other."""
+
+
+def text(table: Table, artifact: Artifact, who: Mapping[str, str]) -> str:
+    """The TSV file of a table; ValueError when it has a column that its row of the glossary does not know."""
+    unknown = [name for name in table.columns if name not in artifact.columns]
+    if unknown:
+        raise ValueError(f"{artifact.name} has columns that the glossary does not know: {', '.join(unknown)}")
+    front = [cell(who.get(name, "")) for name in WHO]
+    lines = ["\t".join([*WHO, *table.columns])]
+    lines += ["\t".join([*front, *(cell(value) for value in row.values())]) for row in table.rows()]
+    return "\n".join(lines) + "\n"
+
+
+def cell(value: Any) -> str:
+    """A value as it stands in a TSV file: seven digits, n/a for none, no tab or line break."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return "n/a"
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.{_DIGITS}g}"
+    return " ".join(str(value).split()) or "n/a"
+
+
+def dictionary(table: Table, artifact: Artifact) -> dict[str, Any]:
+    """The columns of a table, as the data dictionary of BIDS wants them."""
+    found: dict[str, Any] = {name: {"Description": meaning} for name, meaning in WHO.items()}
+    for name in table.columns:
+        column = artifact.columns[name]
+        found[name] = {"Description": column.meaning} | ({"Units": column.unit} if column.unit else {})
+    return found
+
+
+def read(path: Path, artifact: Artifact) -> Table:
+    """A table of our own writing: columns of numbers where every cell is a number or n/a."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(io.StringIO(file.read()), delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", "Remove it: it will be written again.") from error
+    head, body = rows[0], rows[1:]
+    if any(len(row) != len(head) for row in body):
+        raise DataError(f"{path} is no whole table.", "Remove it: it will be written again.")
+    return Table({name: _column([r[n] for r in body], artifact, name) for n, name in enumerate(head) if name not in WHO})
+
+
+def _column(cells: list[str], artifact: Artifact, name: str) -> Any:
+    if artifact.columns[name].text:
+        return np.array(["" if one == "n/a" else one for one in cells], dtype=str)
+    numbers = np.array([math.nan if one == "n/a" else float(one) for one in cells], dtype=float)
+    if artifact.columns[name].whole and np.isfinite(numbers).all():
+        return numbers.astype(np.int64)
+    return numbers
+
+
+def label_table(names: str, data: Any) -> str:
+    """The table of names beside a label image: index and name of every label in it."""
+    name_of = {
+        "vertebrae": vertebrae.vertebra_name,
+        "discs": vertebrae.disc_name,
+        "spinal_levels": vertebrae.spinal_level_name,
+        "lesions": lambda number: f"lesion {number}",
+    }[names]
+    found = [int(value) for value in np.unique(data) if value]
+    return "index\tname\n" + "".join(f"{value}\t{name_of(value)}\n" for value in found)

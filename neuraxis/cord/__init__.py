@@ -1,0 +1,1 @@
+"""The spinal cord: where it is, its outline, its levels, its shape."""
