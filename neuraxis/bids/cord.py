@@ -74,7 +74,7 @@ def _unit(root: Path, members: list[Member]) -> Unit | None:
     """A unit of one group of files: the magnitudes; None where there are none."""
     entities, suffix, first = members[0]
     chosen = [(e, path) for e, _, path in members if e.get("part", "mag") == "mag"]
-    if suffix not in SUFFIXES or not chosen or ("inv" in entities and suffix != "UNIT1"):
+    if suffix not in SUFFIXES or not chosen:
         return None
     chosen.sort(key=lambda one: int(one[0].get("echo", "0")) if one[0].get("echo", "0").isdecimal() else 0)
     echoes = tuple(e["echo"] for e, _ in chosen if "echo" in e)
