@@ -121,7 +121,8 @@ def _merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
 _DESCRIPTION = """\
 Quantitative MRI from BIDS to maps, tables and reports.
 
-  neuraxis BIDS_DIR OUTPUT_DIR participant         susceptibility, R2*, T2* and S0 maps of every participant
+  neuraxis BIDS_DIR OUTPUT_DIR participant         brain: susceptibility, R2*, T2* and S0 maps of every participant;
+                                                   cord: segmentation, levels and shape in every image that shows it
   neuraxis BIDS_DIR OUTPUT_DIR participant group   the same, then one table and one page over all of them
 """
 
@@ -132,6 +133,7 @@ other commands:
   neuraxis tool METHOD       run one method on NIfTI files
   neuraxis methods           every method with its knobs
   neuraxis outputs           every output with its unit and file name
+  neuraxis fetch NAME        models and templates of others, by name; --list shows them
 
 A second run computes only what is missing or changed. Exit codes: {codes}
 """

@@ -22,6 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from neuraxis import commands
 
             return int(getattr(commands, words[0])(words[1:]) or 0)
+        if words[:1] == ["fetch"]:
+            from neuraxis.fetch import fetch_command
+
+            return fetch_command(words[1:])
         from neuraxis.arguments import parse
 
         options = parse(words)

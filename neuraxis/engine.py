@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from neuraxis.errors import DataError, GridMismatch, MethodError, NeuraxisError, ResourceError, UsageError
+from neuraxis.numerics.nets import running_on
 from neuraxis.signature import Method
 from neuraxis.volume import Grid, Volume
 
@@ -35,10 +36,10 @@ class Family:
     methods: tuple[Method, ...]
 
     @staticmethod
-    def of(package: types.ModuleType) -> Family:
-        """The family in a package: its last name, its docstring's first line, its METHODS."""
+    def of(package: types.ModuleType, name: str = "") -> Family:
+        """The family in a package: its last name unless there is another, its docstring's first line, its METHODS."""
         title = (package.__doc__ or "").strip().splitlines()[0].split(":")[0].rstrip(".")
-        return Family(package.__name__.split(".")[-1], title, tuple(Method.of(f) for f in package.METHODS))
+        return Family(name or package.__name__.split(".")[-1], title, tuple(Method.of(f) for f in package.METHODS))
 
     def method(self, name: str | None = None) -> Method:
         """The method called `name`, or the default."""
@@ -61,7 +62,8 @@ class Step:
 class Pipeline:
     """An ordered tuple of steps over some inputs: the order on the page is the order of the run.
 
-    `memory` is the measured need of a unit: MiB at rest, bytes per voxel, bytes per voxel and echo.
+    `memory` is the measured need of a unit: MiB at rest, bytes per voxel, bytes per voxel and echo. `given`: what a step may
+    take although it is made further down, when it was given by hand.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Pipeline:
     inputs: tuple[str, ...]
     steps: tuple[Step, ...]
     memory: tuple[float, float, float] = (0, 0, 0)
+    given: tuple[str, ...] = ()
 
     def check(self) -> None:
         """ValueError when a step asks for a name that nothing above makes, or two steps make one thing."""
@@ -76,7 +79,7 @@ class Pipeline:
         for step in self.steps:
             for method in step.by.methods:
                 for need in method.needs:
-                    if need.name not in known and need.kind != "Grid":
+                    if need.name not in known and need.name not in self.given and need.kind != "Grid":
                         raise ValueError(f"{self.name}: {method.path} asks for {need.name}, which nothing above makes")
             for name in step.makes:
                 if name in known:
@@ -238,12 +241,14 @@ def call(one: PlannedStep, here: Mapping[str, Any], device: str) -> tuple[dict[s
         warnings.simplefilter("always")
         try:
             try:
-                result = one.method.function(*_bind(one, here, grid, device), **one.knobs)
+                with running_on(device):
+                    result = one.method.function(*_bind(one, here, grid, device), **one.knobs)
             except (RuntimeError, MemoryError) as error:
                 if not device.startswith("cuda") or "out of memory" not in str(error).lower():
                     raise
                 warnings.warn(f"{who}: too little GPU memory; computed on the CPU", RuntimeWarning, stacklevel=1)
-                result = one.method.function(*_bind(one, here, grid, "cpu"), **one.knobs)
+                with running_on("cpu"):
+                    result = one.method.function(*_bind(one, here, grid, "cpu"), **one.knobs)
         except NeuraxisError:
             raise
         except ValueError as error:

@@ -18,11 +18,12 @@ from neuraxis.errors import NeuraxisError, ResourceError
 
 @dataclass(frozen=True)
 class Job:
-    """One unit of work: a name, what it is expected to need (MiB), and what the worker is given."""
+    """One unit of work: a name, what it is expected to need (MiB), what the worker is given, and the unit that goes before."""
 
     name: str
     memory_mb: float
     payload: Any
+    after: str = ""
 
 
 def cores() -> int:
@@ -73,7 +74,7 @@ def run_jobs(
     """Runs `work(payload, threads)` for every job in a process of its own; yields (job, result or NeuraxisError).
 
     A process that dies, for want of memory for instance, takes only its own unit with it. A worker whose parent is gone
-    ends itself, so that two runs never write at once.
+    ends itself, so that two runs never write at once. A job waits for the one that it names in `after`, however that one ends.
     """
     at_once, threads = share(jobs, n_cores, memory_mb, threads)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -85,10 +86,8 @@ def run_jobs(
     running: dict[Any, tuple[Job, Any]] = {}
     try:
         while waiting or running:
-            used = sum(job.memory_mb for job, _ in running.values())
-            while waiting and len(running) < at_once and (not running or used + waiting[0].memory_mb <= memory_mb):
-                job = waiting.pop(0)
-                used += job.memory_mb
+            while len(running) < at_once and (job := _next(waiting, [one for one, _ in running.values()], memory_mb)):
+                waiting.remove(job)
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(theirs, work, job.payload, threads), name=job.name)
                 process.start()
@@ -109,6 +108,17 @@ def run_jobs(
     finally:
         for _, process in running.values():
             process.kill()
+
+
+def _next(waiting: Sequence[Job], running: Sequence[Job], memory_mb: float) -> Job | None:
+    """The first job that may start: none that it waits for is still to come, and there is memory for it."""
+    pending = {job.name for job in (*waiting, *running)}
+    for job in waiting:
+        if job.after in pending and job.after != job.name:
+            continue
+        fits = not running or sum(one.memory_mb for one in running) + job.memory_mb <= memory_mb
+        return job if fits else None
+    return None
 
 
 def _death(job: Job, code: int | None) -> NeuraxisError:

@@ -12,9 +12,11 @@ import numpy as np
 
 from neuraxis.bids import cord, dataset, images, sidecar
 from neuraxis.bids.dataset import Problem, Unit
+from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
 from neuraxis.options import Options
 from neuraxis.pipelines import CORD_ANAT, QSM
+from neuraxis.volume import Volume
 
 Found = tuple[list[Unit], list[Problem]]
 
@@ -35,8 +37,9 @@ class Kind:
     """A pipeline, and how its units come to it.
 
     `find(options, label, filters, files)` gives the units of a participant; `facts(unit)` what stands in their metadata;
-    `images(unit)` the names of the artifacts that `load(unit)` reads, with what was decided on the way. `mixed`: given files may
-    have their axes in another order than the image, as long as they lie in the same place.
+    `images(unit)` the names of the artifacts that `load(unit)` reads, with what was decided on the way. `borrow(of)`
+    gives inputs that come from the session's reference unit, `of(name)` being its artifacts. `mixed`: given files may have their
+    axes in another order than the image, as long as they lie in the same place.
     """
 
     pipeline: Pipeline
@@ -45,6 +48,7 @@ class Kind:
     images: Callable[[Unit], tuple[str, ...]]
     load: Callable[[Unit], tuple[dict[str, Any], list[str]]]
     nothing: str
+    borrow: Callable[[Callable[[str], Volume | None]], dict[str, Any]] = lambda of: {}
     mixed: bool = False
 
 
@@ -126,9 +130,15 @@ def _load_cord(unit: Unit) -> tuple[dict[str, Any], list[str]]:
     return {"image": image}, notes
 
 
+def _session_discs(of: Callable[[str], Volume | None]) -> dict[str, Any]:
+    """The discs of the session's reference image as points in space."""
+    discs = of("discs")
+    return {"session_discs": points_of(discs)} if discs is not None and discs.data.any() else {}
+
+
 KINDS = (
     Kind(QSM, _find_gre, _gre_facts, _gre_images, _load_gre, "gradient-echo phase or multi-echo magnitude"),
-    Kind(CORD_ANAT, _find_cord, _cord_facts, lambda unit: ("image",), _load_cord, "anatomical image with a cord in view", True),
+    Kind(CORD_ANAT, _find_cord, _cord_facts, lambda unit: ("image",), _load_cord, "anatomical image with a cord in view", _session_discs, True),
 )
 
 

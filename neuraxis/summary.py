@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from importlib import metadata
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from neuraxis import __version__, references
-from neuraxis.artifacts import ARTIFACTS
+from neuraxis.artifacts import ARTIFACTS, Artifact
+from neuraxis.bids import tables
 from neuraxis.bids.derivatives import read_json, write_atomically, write_json
+from neuraxis.errors import NeuraxisError
 from neuraxis.kinds import participants
+from neuraxis.pipelines import CORD_ANAT, QSM
 from neuraxis.report import group, page
+from neuraxis.table import Table
 
 BIDS_VERSION = "1.11.1"
 IGNORED = (
@@ -120,9 +125,47 @@ def write_participant_page(out: Path, label: str, records: list[dict[str, Any]],
 
 
 def write_group(out: Path, bids: Path, records: list[dict[str, Any]]) -> None:
-    """The group's table with its data dictionary, and `group.html`."""
-    table, dictionary = group.group_table(records)
-    write_atomically(out / "group_qsm.tsv", table)
-    write_atomically(out / "group_qsm.json", dictionary)
-    write_atomically(out / "group.html", group.group_page(records, participants(bids)))
+    """The group's tables with their data dictionaries, and `group.html`."""
+    files: dict[str, str] = {}
+    maps = [record for record in records if record.get("pipeline") == QSM.name]
+    if maps:
+        table, dictionary = group.group_table(maps)
+        write_atomically(out / "group_qsm.tsv", table)
+        write_atomically(out / "group_qsm.json", dictionary)
+    for artifact in (one for one in ARTIFACTS.values() if one.pooled):
+        name = f"group_{artifact.name.replace('_', '')}"
+        text, pooled = pool(out, records, artifact)
+        if text:
+            write_atomically(out / f"{name}.tsv", text)
+            write_json(out / f"{name}.json", pooled)
+            files.setdefault(CORD_ANAT.name, f"{name}.tsv")
+    found = {record["unit"]: mine for record in records if (mine := tables_of(out, record))}
+    write_atomically(out / "group.html", group.group_page(records, participants(bids), found, files))
 
+
+def pool(out: Path, records: list[dict[str, Any]], artifact: Artifact) -> tuple[str, dict[str, Any]]:
+    """The rows of one kind of table over all units, one below the other, and the data dictionary; empty without any."""
+    rows: list[dict[str, str]] = []
+    heads: dict[str, None] = {}
+    found: dict[str, Any] = {}
+    for path in (out / file for record in records for file in record.get("files", {}).get(artifact.name, ())):
+        try:
+            head, *lines = path.read_text("utf-8").splitlines()
+        except (OSError, ValueError):
+            continue
+        columns = head.split("\t")
+        heads |= dict.fromkeys(columns)
+        rows += [dict(zip(columns, line.split("\t"), strict=False)) for line in lines]
+        found |= {name: text for name, text in read_json(path.with_suffix(".json")).items() if name in columns}
+    lines = ["\t".join(heads), *("\t".join(row.get(name, "n/a") for name in heads) for row in rows)]
+    return ("\n".join(lines) + "\n", found) if rows else ("", {})
+
+
+def tables_of(out: Path, record: dict[str, Any]) -> dict[str, Table]:
+    """The tables of a unit that its record tells of and that can be read."""
+    found = {}
+    for name, (file, *_) in record.get("files", {}).items():
+        if name in ARTIFACTS and ARTIFACTS[name].kind == "table":
+            with contextlib.suppress(NeuraxisError):
+                found[name] = tables.read(out / file, ARTIFACTS[name])
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from neuraxis.engine import Pipeline, Plan, PlannedStep, make_plan, to_run
 from neuraxis.engine import run as run_plan
 from neuraxis.errors import DataError, GridMismatch, MissingInput, NeuraxisError, UsageError
 from neuraxis.executor import PeakMemory, set_threads
-from neuraxis.kinds import Kind, kind_of
+from neuraxis.kinds import Facts, Kind, kind_of
 from neuraxis.options import Options
 from neuraxis.pipelines import PIPELINES
+from neuraxis.report.tables import short_table
+from neuraxis.table import Table
 from neuraxis.volume import Volume
 
 
@@ -93,8 +95,32 @@ def prepare(task: Task) -> Prepared:
     unit, options = task.unit, task.options
     kind = kind_of(unit)
     facts = kind.facts(unit)
-    store = UnitStore(
-        out=options.output_dir.resolve(),
+    store = store_of(task, unit, facts)
+    folders = [Path(text.split("=", 1)[-1]) for text in options.derivatives]
+    for folder in folders:
+        if not folder.is_dir():
+            raise MissingInput(f"There is no folder {folder}, which --derivatives names.")
+    known = [*kind.pipeline.inputs, *(name for step in kind.pipeline.steps for name in step.makes)]
+    folders.append(options.bids_dir / "derivatives" / "labels")
+    given = store.find_given(folders, known)
+    inputs = facts.inputs | kind.borrow(_findings(task, folders))
+    content = images.content_hash(unit.paths())
+    keys = {name: _text(value) for name, value in inputs.items()} | dict.fromkeys(kind.images(unit), content)
+    keys |= {name: images.content_hash([path]) for name, path in given.items()}
+    plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, targets(kind.pipeline, options))
+    for name, why in plan.missing.items():
+        if name in options.outputs:
+            raise MissingInput(f"{unit.name}: {name} was asked for and cannot be made: {why}.")
+    if not plan.targets:
+        reasons = dict.fromkeys(plan.missing.values())
+        raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
+    return Prepared(task, store, plan, given, inputs)
+
+
+def store_of(task: Task, unit: Unit, facts: Facts) -> UnitStore:
+    """Where the artifacts of a unit lie."""
+    return UnitStore(
+        out=task.options.output_dir.resolve(),
         work=task.work / unit.name,
         entities=facts.entities,
         label=unit.label,
@@ -105,30 +131,31 @@ def prepare(task: Task) -> Prepared:
         source=unit.source,
         sources=tuple(str(path.relative_to(unit.root)) for path in unit.paths()),
         shared=facts.metadata,
-        asked=frozenset(options.outputs),
-        force=options.force,
+        asked=frozenset(task.options.outputs),
+        force=task.options.force,
     )
-    folders = [Path(text.split("=", 1)[-1]) for text in options.derivatives]
-    for folder in folders:
-        if not folder.is_dir():
-            raise MissingInput(f"There is no folder {folder}, which --derivatives names.")
-    known = [*kind.pipeline.inputs, *(name for step in kind.pipeline.steps for name in step.makes)]
-    given = store.find_given([*folders, options.bids_dir / "derivatives" / "labels"], known)
-    content = images.content_hash(unit.paths())
-    keys = {name: _text(value) for name, value in facts.inputs.items()} | dict.fromkeys(kind.images(unit), content)
-    keys |= {name: images.content_hash([path]) for name, path in given.items()}
-    plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, targets(kind.pipeline, options))
-    for name, why in plan.missing.items():
-        if name in options.outputs:
-            raise MissingInput(f"{unit.name}: {name} was asked for and cannot be made: {why}.")
-    if not plan.targets:
-        reasons = dict.fromkeys(plan.missing.values())
-        raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
-    return Prepared(task, store, plan, given, facts.inputs)
+
+
+def _findings(task: Task, folders: Sequence[Path]) -> Callable[[str], Volume | None]:
+    """Gives artifacts of the reference unit by name: those given by hand, else its results; None without one."""
+    other = task.unit.reference
+
+    def found(name: str) -> Volume | None:
+        if other is None:
+            return None
+        store = store_of(task, other, kind_of(other).facts(other))
+        files = [
+            path for path in (store.find_given(folders, [name]).get(name), *store.paths(name)) if path and path.exists()
+        ]
+        return read_image(files[0], ARTIFACTS[name]) if files else None
+
+    return found
 
 
 def _text(value: Any) -> str:
-    """A number, numbers or a word as it enters a key."""
+    """A number, numbers, a word or a table as it enters a key."""
+    if isinstance(value, Table):
+        return repr({name: column.tolist() for name, column in value.columns.items()})
     return value if isinstance(value, str) else repr(np.asarray(value).tolist())
 
 
@@ -189,6 +216,9 @@ class Watcher:
         }
         self.seen |= made
         entry["figures"] = [figure for name, value in made.items() for figure in self.figures(name, value)]
+        entry["tables"] = [
+            short for name, value in made.items() if isinstance(value, Table) and (short := short_table(name, value))
+        ]
         self.steps[one.step.by.name] = entry
         for name, value in made.items():
             if ARTIFACTS[name].statistics:
@@ -224,7 +254,7 @@ class Watcher:
                 write_atomically(self.prepared.store.out / told[-1]["over"], over)
         return told
 
-    def _map(self, name: str, value: Volume) -> list[tuple[str, bytes, str, bytes | None]]:
+    def _map(self, name: str, value: Volume) -> Sequence[tuple[str, bytes, str, bytes | None]]:
         from neuraxis.report.figures import caption, draw
 
         artifact = ARTIFACTS[name]
@@ -236,12 +266,16 @@ class Watcher:
         picture = draw(artifact, value, under=under, region=self.seen.get("mask"), labels=echoes)
         return [("", picture, caption(artifact), None)]
 
-    def _cord(self, name: str, kind: str) -> list[tuple[str, bytes, str, bytes | None]]:
+    def _cord(self, name: str, kind: str) -> Sequence[tuple[str, bytes, str, bytes | None]]:
         from neuraxis.report.cord import draw_cord
 
         plan, store = self.prepared.plan, self.prepared.store
         for other, key in plan.keys.items():  # of a former run
-            if other not in self.seen and ARTIFACTS[other].kind not in ("number", "numbers", "text") and store.has(other, key):
+            if (
+                other not in self.seen
+                and ARTIFACTS[other].kind not in ("number", "numbers", "text")
+                and store.has(other, key)
+            ):
                 self.seen[other] = store.load(other)
         return draw_cord(kind, name, self.seen)
 
@@ -282,6 +316,7 @@ def step_entry(plan: Plan, one: PlannedStep, status: str) -> dict[str, Any]:
         "peak_memory_mb": None,
         "warnings": [],
         "figures": [],
+        "tables": [],
     }
 
 
@@ -327,7 +362,9 @@ def _record(
             old = before.get(one.step.by.name, {})
             if status == "cached" and old.get("key") == entry["key"]:
                 entry |= {
-                    name: old[name] for name in ("seconds", "peak_memory_mb", "warnings", "figures") if name in old
+                    name: old[name]
+                    for name in ("seconds", "peak_memory_mb", "warnings", "figures", "tables")
+                    if name in old
                 }
         steps.append(entry)
     for name, path in prepared.given.items():

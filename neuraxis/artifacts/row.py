@@ -60,6 +60,7 @@ class Artifact:
     `keep`: "always" (a result), "asked" (saved when `--outputs` names it) or "never" (only ever in the work folder).
     `kind`: a map (numbers per voxel), a mask (0 or 1), labels (whole numbers per voxel), a table, a number, numbers or a text.
     `within`: the range that a given file has to keep to. `names`: what the labels are called, for their table.
+    `pooled`: the tables of all participants are put into one at the level of the group.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Artifact:
     columns: Mapping[str, Column] = field(default_factory=dict)
     names: Literal["", "vertebrae", "discs", "spinal_levels", "lesions"] = ""
     within: tuple[float, float] | None = None
+    pooled: bool = False
 
 
 def row(name: str, title: str, unit: str, shape: str, meaning: str, **more: object) -> Artifact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,12 @@ _TALL_MM = 200.0
 
 _THIN_MM = 110.0
 """An axial stack of less height holds no whole brain; whether it is of head or neck is for its content to say."""
+
+_THIN_SLICE_MM = 2.5
+"""Vertebral discs, about 5 mm high, can be told in slices across the body up to this thickness."""
+
+_BEST = ("T2w", "T1w", "UNIT1", "MEGRE", "T2starw")
+"""The contrasts in which levels are found best, the best first."""
 
 View = Literal["cord", "perhaps", "brain"]
 
@@ -67,7 +74,24 @@ def cord_units(
             problems.append((unit.name, problem))
         else:
             units.append(unit if view == "cord" else unit.doubtful())
-    return sorted(units, key=lambda one: natural(one.name)), problems
+    return _referred(sorted(units, key=lambda one: natural(one.name))), problems
+
+
+def _referred(units: list[Unit]) -> list[Unit]:
+    """Thick slices show no discs: such images of a session refer to its best image with thin ones."""
+    found = []
+    thickness = {unit.name: _thickness(unit) for unit in units}
+    for unit in units:
+        thin = [one for one in units if one.session == unit.session and one.sure and thickness[one.name] <= _THIN_SLICE_MM]
+        thin.sort(key=lambda one: _BEST.index(one.suffix) if one.suffix in _BEST else len(_BEST))
+        found.append(replace(unit, reference=thin[0]) if thin and thickness[unit.name] > _THIN_SLICE_MM else unit)
+    return found
+
+
+def _thickness(unit: Unit) -> float:
+    grid = grid_of_file(unit.magnitude[0])
+    axis = int(np.flatnonzero(nibabel.orientations.io_orientation(grid.matrix)[:, 0] == 2)[0])
+    return grid.voxel_size[axis]
 
 
 def _unit(root: Path, members: list[Member]) -> Unit | None:

@@ -54,6 +54,8 @@ class Unit:
     pipeline: str = "qsm"
     sure: bool = True
     """False: whether there is anything in it for the pipeline, its content must say."""
+    reference: Unit | None = None
+    """The unit of the same session that is worked on first, and whose results this one may use."""
 
     @property
     def stem(self) -> str:

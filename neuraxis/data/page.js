@@ -1,12 +1,19 @@
 "use strict";
 (() => {
   const box = document.querySelector("dialog");
-  const pictures = [...document.querySelectorAll("figure button img")];
+  const pictures = [...document.querySelectorAll("figure button img:not(.over)")];
+  const toggle = (picture) => picture.closest("figure").querySelector(".toggle");
   let at = 0;
   const show = (n) => {
     at = (n + pictures.length) % pictures.length;
+    const over = pictures[at].parentElement.querySelector(".over");
+    const above = box.querySelector(".over");
     box.querySelector("img").src = pictures[at].src;
-    box.querySelector("p").textContent = pictures[at].alt + "  (\u2190 \u2192 other figures, Esc closes)";
+    box.querySelector("img").alt = pictures[at].alt;
+    if (over) above.src = over.src; else above.removeAttribute("src");
+    box.classList.toggle("tall", pictures[at].naturalHeight > 0.75 * pictures[at].naturalWidth);
+    above.hidden = !over || !toggle(pictures[at]).checked;
+    box.querySelector("p").textContent = pictures[at].alt + "  (\u2190 \u2192 other figures" + (over ? ", O outlines" : "") + ", Esc closes)";
     if (!box.open) box.showModal();
   };
   if (box) {
@@ -15,6 +22,10 @@
     box.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step) { event.preventDefault(); show(at + step); }
+      if (event.key === "o" || event.key === "O") {
+        const one = toggle(pictures[at]);
+        if (one) { one.checked = !one.checked; show(at); }
+      }
     });
   }
   const menu = document.querySelector("nav details");

@@ -26,6 +26,7 @@ from neuraxis.report.slices import (
     extent,
     foreground,
     rows_of,
+    tilt,
     turned,
     where_text,
 )
@@ -244,10 +245,8 @@ def _footer(image: Image, limits: tuple[float, float] | None, scale: float) -> s
     said = ["voxels " + " × ".join(f"{v:.3g}" for v in image.size) + " mm"]
     if scale * image.size.min() < 0.999:
         said.append(f"drawn at {1 / scale:.2g} mm per pixel")
-    cosines = np.diag(image.matrix[:3, :3]) / image.size
-    tilt = math.degrees(math.acos(min(1.0, float(cosines.min()))))
-    if tilt > 1:
-        said.append(f"planes along the voxel axes, {tilt:.0f}° from the scanner's")
+    if (angle := tilt(image.matrix)) > 1:
+        said.append(f"planes along the voxel axes, {angle:.0f}° from the scanner's")
     if limits is None:
         said.append("no value other than zero")
     return ", ".join(said)

@@ -8,12 +8,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from neuraxis.artifacts import ARTIFACTS
-from neuraxis.report.template import fill
+from neuraxis.cord.vertebrae import vertebra_name
+from neuraxis.pipelines import PIPELINES
+from neuraxis.report.cohort import cohort_curves, strip
+from neuraxis.report.plots import finite, metric_title, unit_of
+from neuraxis.report.template import fill, number
+from neuraxis.table import Table
 
 _STATISTICS = {"mean": "Mean", "sd": "Standard deviation", "median": "Median", "voxels": "Number of voxels"}
 _PLOTTED = ("median", "sd")  # the mean of a referenced susceptibility is zero by its making
-_WIDTH, _HEIGHT, _EDGE = 420, 92, 18
+CORD_METRICS = ("area", "diameter_AP", "diameter_RL", "eccentricity", "solidity")
+"""What is shown of the shape of the cord over all units."""
+
+_MOST_COLUMNS = 10
+STATES = {
+    "ok": "all that was asked for is there",
+    "partial": "some of it is there",
+    "failed": "none of it is there",
+    "nothing": "there was nothing to measure",
+}
+"""How a unit ends."""
 
 
 def _columns() -> dict[str, dict[str, Any]]:
@@ -24,11 +41,7 @@ def _columns() -> dict[str, dict[str, Any]]:
         "unit": {"Description": "Unit of work: one acquisition, by its file name without the suffix of the map"},
         "status": {
             "Description": "How the unit ended",
-            "Levels": {
-                "ok": "all that was asked for is there",
-                "partial": "some of it is there",
-                "failed": "none of it is there",
-            },
+            "Levels": STATES,
         },
     }
     for one in ARTIFACTS.values():
@@ -87,10 +100,25 @@ def _order(record: Mapping[str, Any]) -> tuple[str, str]:
     return str(record.get("participant", "")), str(record.get("unit", ""))
 
 
-def group_page(records: Sequence[Mapping[str, Any]], participants_rows: Sequence[Mapping[str, str]] = ()) -> str:
-    """The page over all units: failures first, then distributions of every map, then a table that can be sorted.
+def group_page(
+    records: Sequence[Mapping[str, Any]],
+    participants_rows: Sequence[Mapping[str, str]] = (),
+    tables: Mapping[str, Mapping[str, Table]] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> str:
+    """The page over all units: failures first, then for each pipeline its distributions, curves and table.
 
-    `participants_rows` are those of participants.tsv; their columns stand in the table.
+    Parameters
+    ----------
+    records
+        One per unit.
+    participants_rows
+        Those of participants.tsv; their columns stand in the table.
+    tables
+        Unit -> artifact -> table: of `shape_levels` values per level are drawn, of `shape_pam50` (or else `shape`, where
+        every slice knows its distance to the PMJ) curves along the cord.
+    files
+        Pipeline -> name of the file with the same numbers.
     """
     known = {str(row.get("participant_id", "")): row for row in participants_rows}
     extra = [
@@ -99,84 +127,122 @@ def group_page(records: Sequence[Mapping[str, Any]], participants_rows: Sequence
     units = []
     for record in sorted(records, key=_order):
         row = _row(record)
-        units.append(
-            {
-                **{"hint": "", "statistics": {}},
-                **record,
-                "row": row,
-                "href": quote(row["participant_id"]) + ".html",
-                "about": [known.get(row["participant_id"], {}).get(name) or "" for name in extra],
-            }
+        about = [known.get(row["participant_id"], {}).get(name) or "" for name in extra]
+        href = quote(row["participant_id"]) + ".html"
+        units.append({"hint": "", "statistics": {}, **record, "row": row, "href": href, "about": about})
+    counts = {status: sum(unit.get("status") == status for unit in units) for status in STATES}
+    pipelines = list(dict.fromkeys(str(unit.get("pipeline", "")) for unit in units)) or [""]
+    files = {"qsm": "group_qsm.tsv", **(files or {})}
+    sections = [
+        _section(
+            name, [unit for unit in units if str(unit.get("pipeline", "")) == name], tables or {}, files.get(name, "")
         )
-    maps = [
-        one for one in ARTIFACTS.values() if one.statistics and any(one.name in unit["statistics"] for unit in units)
+        for name in pipelines
     ]
-    counts = {status: sum(unit.get("status") == status for unit in units) for status in ("ok", "partial", "failed")}
+    for place, section in enumerate(sections, 1):
+        section["id"] = "units" if len(sections) == 1 else f"units{place}"
     return fill(
         "group.html.jinja",
         units=units,
         extra=extra,
-        maps=maps,
-        plots={one.name: [_plot(units, one.name, name) for name in _PLOTTED] for one in maps},
-        counts={status: number for status, number in counts.items() if number},
+        sections=sections,
+        counts={status: count for status, count in counts.items() if count},
         participants=len({unit["row"]["participant_id"] for unit in units}),
     )
 
 
-def _quantile(ordered: Sequence[float], fraction: float) -> float:
-    place = fraction * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
-
-
-def _plot(units: Sequence[Mapping[str, Any]], name: str, statistic: str) -> dict[str, Any]:
-    """Where the marks of a strip plot with its box lie; points beyond 1.5 interquartile ranges are far."""
-    column = f"{name}_{statistic}"
-    found = [(unit["row"].get(column), unit) for unit in units]
-    points = [(float(v), unit) for v, unit in found if isinstance(v, (int, float)) and math.isfinite(v)]
-    plot: dict[str, Any] = {
-        "title": _STATISTICS[statistic],
-        "box": None,
-        "points": [],
-        "ticks": [],
-        "width": _WIDTH,
-        "height": _HEIGHT,
-    }
-    if not points:
-        return plot
-    values = sorted(value for value, _ in points)
-    spread = values[-1] - values[0] or abs(values[0]) or 1.0
-    low, high = values[0] - 0.06 * spread, values[-1] + 0.06 * spread
-
-    def x(value: float) -> float:
-        return round(_EDGE + (value - low) / (high - low) * (_WIDTH - 2 * _EDGE), 1)
-
-    lower, middle, upper = (_quantile(values, fraction) for fraction in (0.25, 0.5, 0.75))
-    reach = 1.5 * (upper - lower)
-    inside = [v for v in values if lower - reach <= v <= upper + reach]
-    if len(values) >= 4:
-        plot["box"] = {
-            "lower": x(lower),
-            "middle": x(middle),
-            "upper": x(upper),
-            "least": x(inside[0]),
-            "most": x(inside[-1]),
+def _section(
+    pipeline: str, units: Sequence[Mapping[str, Any]], tables: Mapping[str, Mapping[str, Table]], file: str
+) -> dict[str, Any]:
+    """What the page shows of the units of one pipeline."""
+    maps = [
+        one for one in ARTIFACTS.values() if one.statistics and any(one.name in unit["statistics"] for unit in units)
+    ]
+    cards: list[dict[str, Any]] = [
+        {
+            "id": f"map-{one.name}",
+            "title": one.title,
+            "unit": _printed(one.unit),
+            "curve": None,
+            "more": [],
+            "plots": [
+                strip(_STATISTICS[name], [(u["row"].get(f"{one.name}_{name}"), u["unit"], u["href"]) for u in units])
+                for name in _PLOTTED
+            ],
         }
-    for number, (value, unit) in enumerate(points):
-        far = len(values) >= 4 and not inside[0] <= value <= inside[-1]
-        y = 26 + 18 * ((number * 0.618034) % 1)  # spread in height, the same at every writing
-        plot["points"].append(
-            {"x": x(value), "y": round(y, 1), "value": value, "unit": unit["unit"], "href": unit["href"], "far": far}
+        for one in maps
+    ]
+    columns = [
+        {
+            "title": f"{one.title}, mean ± SD" + (f" ({_printed(one.unit)})" if _printed(one.unit) else ""),
+            "cells": [_mean_and_sd(unit["statistics"].get(one.name, {})) for unit in units],
+        }
+        for one in maps
+    ]
+    mine = {unit["unit"]: tables[unit["unit"]] for unit in units if unit.get("unit") in tables}
+    links = {unit["unit"]: unit["href"] for unit in units if "unit" in unit}
+    by_level = {unit: found["shape_levels"] for unit, found in mine.items() if "shape_levels" in found}
+    for metric in CORD_METRICS:
+        values = _level_means(by_level, metric)
+        curve = _curve(mine, metric)
+        if not values and curve is None:
+            continue
+        strips = [strip(level, [(v, unit, links[unit]) for unit, v in of.items()]) for level, of in values.items()]
+        title = metric_title(metric)
+        if curve:
+            curve["lines"] = [{**line, "href": links[line["unit"]]} for line in curve["lines"]]
+        cards.append(
+            {
+                "id": f"cord-{metric}",
+                "title": title,
+                "unit": unit_of(metric),
+                "curve": curve,
+                "plots": [],
+                "more": strips,
+            }
         )
-    plot["ticks"] = [{"x": x(value), "value": value} for value in _ticks(low, high)]
-    return plot
+        if metric == CORD_METRICS[0]:
+            for level, of in list(values.items())[:_MOST_COLUMNS]:
+                cells = [(of.get(unit.get("unit", "")), number(of.get(unit.get("unit", "")), 3)) for unit in units]
+                columns.append({"title": f"{title}, {level} ({unit_of(metric)})", "cells": cells})
+    title = next((one.title for one in PIPELINES if one.name == pipeline), pipeline)
+    return {"title": title, "units": units, "cards": cards, "columns": columns, "file": file}
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two ends, three to six of them."""
-    rough = (high - low) / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
-    first = math.ceil(low / step)
-    return [round(n * step, 12) for n in range(first, math.floor(high / step) + 1)]
+def _printed(unit: str) -> str:
+    return "" if unit in ("1", "arbitrary") else unit
+
+
+def _mean_and_sd(values: Mapping[str, Any]) -> tuple[float | None, str]:
+    mean = values.get("mean")
+    return mean, "\u2013" if mean is None else f"{number(mean, 3)} ± {number(values.get('sd'), 3)}"
+
+
+def _level_means(tables: Mapping[str, Table], metric: str) -> dict[str, dict[str, float]]:
+    """Name of a level -> unit -> mean of the metric there; from the head downwards."""
+    found: dict[tuple[int, str], dict[str, float]] = {}
+    for unit, table in tables.items():
+        if f"{metric}_mean" not in table:
+            continue
+        for row in table.rows():
+            level = str(row.get("level", ""))
+            if row.get("group", "level") == "level" and level.replace(".0", "").isdigit():
+                place = int(float(level))
+                name = str(row.get("name") or vertebra_name(max(1, place)))
+                found.setdefault((place, name), {})[unit] = row[f"{metric}_mean"]
+    kept = {key: {u: v for u, v in of.items() if math.isfinite(v)} for key, of in sorted(found.items())}
+    return {name: of for (_, name), of in kept.items() if of}
+
+
+def _curve(tables: Mapping[str, Mapping[str, Table]], metric: str) -> dict[str, Any] | None:
+    template = {unit: found["shape_pam50"] for unit, found in tables.items() if "shape_pam50" in found}
+    if any(len(table) for table in template.values()):
+        return cohort_curves(
+            {u: Table({k: v for k, v in t.columns.items() if k != "distance_pmj"}) for u, t in template.items()}, metric
+        )
+    native = {
+        unit: found["shape"]
+        for unit, found in tables.items()
+        if "shape" in found and len(found["shape"]) and np.isfinite(finite(found["shape"], "distance_pmj")).any()
+    }
+    return cohort_curves(native, metric) if native else None

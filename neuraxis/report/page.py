@@ -18,7 +18,7 @@ _UNIT: dict[str, Any] = {
 }  # fmt: skip
 _STEP: dict[str, Any] = {
     "family": "", "title": "", "makes": [], "status": "", "reason": "", "method": "", "summary": "", "knobs": [],
-    "dois": [], "seconds": None, "peak_memory_mb": None, "warnings": [], "figures": [],
+    "dois": [], "seconds": None, "peak_memory_mb": None, "warnings": [], "figures": [], "tables": [],
 }  # fmt: skip
 
 
@@ -65,8 +65,15 @@ def _step(record: Mapping[str, Any], root: Path, name: str) -> dict[str, Any]:
     step = {**_STEP, **record, "id": name}
     step["makes"] = [_title(one) for one in step["makes"]]
     step["changed"] = sum(not knob.get("default", True) for knob in step["knobs"])
-    step["figures"] = [{**figure, **_embedded(root, figure["file"])} for figure in step["figures"]]
+    step["figures"] = [_figure(figure, root, f"{name}-figure{n}") for n, figure in enumerate(step["figures"], 1)]
     return step
+
+
+def _figure(figure: Mapping[str, Any], root: Path, name: str) -> dict[str, Any]:
+    """A picture, and the one that lies over it where there is one: both inside the page."""
+    plain = _embedded(root, figure["file"])
+    over = _embedded(root, figure["over"])["src"] if figure.get("over") and plain["src"] else ""
+    return {**figure, **plain, "over": over, "id": name}
 
 
 def _title(name: str) -> str:

@@ -122,6 +122,12 @@ def edges(mask: Array) -> Array:
     return np.concatenate([upright, level]).astype(float)
 
 
+def tilt(matrix: Array) -> float:
+    """Angle between the voxel axes and the scanner's axes closest to them; degrees."""
+    cosines = np.abs(matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)).max(axis=0)
+    return math.degrees(math.acos(min(1.0, float(cosines.min()))))
+
+
 def where_text(image: Image, panel: Panel) -> str:
     axis = PLANES[panel.plane][0]
     index = (np.array(image.data.shape[:3]) - 1) / 2

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from neuraxis.artifacts import ARTIFACTS
+from neuraxis.report.cohort import cohort_curves
+from neuraxis.report.cord_slices import mosaic
 from neuraxis.report.figures import draw
 from neuraxis.report.group import group_page, group_table
 from neuraxis.report.page import participant_page
+from neuraxis.report.tables import short_table
 from neuraxis.report.template import duration, linked, number
+from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
@@ -129,6 +133,87 @@ def test_pictures_are_inside_and_a_lost_one_is_named(tmp_path):
     text = participant_page([_record(steps=[_step(figures=figures)])], tmp_path)
     assert "data:image/png;base64,iVBOR" in text
     assert "The picture lost.png is not there." in text
+
+
+def test_an_outline_can_be_taken_off_its_picture(tmp_path):
+    for name in ("a.png", "a_over.png"):
+        (tmp_path / name).write_bytes(mosaic(*[Volume(np.ones((9, 9, 2)), Grid.of((9, 9, 2), np.eye(4)))] * 2, {})[0])
+    figures = [
+        {"file": "a.png", "caption": "One", "over": "a_over.png"},
+        {"file": "a.png", "caption": "Two", "over": "lost.png"},
+        {"file": "lost.png", "caption": "Three", "over": "a_over.png"},
+        {"file": "a.png", "caption": "Four"},
+    ]
+    text = participant_page([_record(steps=[_step(figures=figures), _step(figures=figures)])], tmp_path)
+    found = _Checker(text)
+    boxes = [attributes for tag, attributes in found.tags if tag == "input"]
+    labels = [attributes["for"] for tag, attributes in found.tags if tag == "label"]
+    assert len(boxes) == 2 and all("checked" in one and one["type"] == "checkbox" for one in boxes)
+    assert labels == [one["id"] for one in boxes] and len(found.ids) == len(set(found.ids))
+    pictures = [attributes for tag, attributes in found.tags if tag == "img" and "src" in attributes]
+    over = [one for one in pictures if one.get("class") == "over"]
+    assert len(over) == 2 and all(one["alt"] == "" for one in over)  # what it shows, the picture's own words say
+    below = next(one for one in pictures if "class" not in one)
+    assert (over[0]["width"], over[0]["height"]) == (below["width"], below["height"])
+    assert "toggle" in text and "@media print" in text
+
+
+def test_short_tables_stand_on_the_page(tmp_path):
+    columns = {"level": [3, 4], "name": ["C3", EVIL], "area_mean": [70.123456, np.nan], "n_slices": [15, 16]}
+    shown = short_table("shape_levels", Table.of(columns))
+    text = participant_page([_record(steps=[_step(tables=[shown])])], tmp_path)
+    _Checker(text)
+    assert "70.12" in text and "area (mm²)" in text and "&lt;script&gt;" in text and EVIL not in text
+    assert short_table("shape", Table.of({"slice": np.arange(90), "trusted": np.ones(90, int)})) is None
+    assert short_table("shape_levels", Table.of({"level": []})) is None
+
+
+def _cord_tables(number, area):
+    slices = np.arange(760 + number, 940)
+    pam50 = {
+        "slice": slices,
+        "level": slices * 0.0 + 4,
+        "area": np.full(len(slices), area),
+        "eccentricity": slices * np.nan,
+    }
+    levels = {"group": ["cord", "level", "level"], "level": ["", "3", "4"], "name": ["", "C3", "C4"],
+              "area_mean": [70.0, area, area + 1]}  # fmt: skip
+    return {"shape_pam50": Table.of(pam50), "shape_levels": Table.of(levels)}
+
+
+def test_each_pipeline_has_its_own_part_of_the_group_page():
+    cord = [
+        _record(unit=f"sub-{n:02d}_T2w", participant=f"{n:02d}", pipeline="cord_anat", statistics={}) for n in range(6)
+    ]
+    evil = _record(unit="sub-99_" + EVIL, participant="99", pipeline="cord_anat", statistics={})
+    nothing = _record(unit="sub-05_T1w", participant="05", pipeline="cord_anat", status="nothing", statistics={})
+    tables = {one["unit"]: _cord_tables(n, 60.0 + n) for n, one in enumerate([*cord, evil])}
+    text = group_page([_record(), *cord, evil, nothing], (), tables, {"cord_anat": "group_cord.tsv"})
+    found = _Checker(text)
+    assert len(found.ids) == len(set(found.ids))
+    assert {link[1:] for link in found.links if link.startswith("#")} <= set(found.ids)
+    assert text.count("<table") == 2 and "group_cord.tsv" in text and "group_qsm.tsv" in text
+    assert text.count('class="one"') == 7 and text.count('class="mean"') == 1 and 'class="sd"' in text
+    assert text.count("<circle") == 1 + 2 * 7 and "<title>sub-03_T2w</title>" in text and EVIL not in text
+    for words in ("Area, C3 (mm²)", ">C4<", 'badge nothing">nothing'):
+        assert words in text
+    assert 'class="box "' not in text  # nothing to measure is no failure
+
+
+def test_curves_of_a_cohort_are_aligned_and_averaged_where_they_are_known():
+    first = Table.of({"slice": np.arange(800, 900), "area": np.full(100, 60.0)})
+    second = Table.of({"slice": np.arange(850, 950), "area": np.full(100, 80.0)})
+    plot = cohort_curves({"a": first, "b": second}, "area")
+    assert [line["unit"] for line in plot["lines"]] == ["a", "b"] and len(plot["band"]) == 1
+    assert plot["mean"].count("M") == 1 and {one["name"] for one in plot["levels"]} >= {"C2", "C3", "C4"}
+    one = cohort_curves({"a": first}, "area")
+    assert one["mean"] == "" and one["band"] == []
+    holes = Table.of({"slice": np.arange(6), "area": [1.0, np.nan, 2, 2, 2, 2], "trusted": [1, 1, 0, 1, 1, 1]})
+    assert cohort_curves({"a": holes}, "area")["lines"][0]["path"].count("M") == 2
+    assert cohort_curves({}, "area") is None and cohort_curves({"a": first}, "solidity") is None
+    pmj = Table.of({"slice": np.arange(5), "distance_pmj": [90.0, 80, 70, 60, np.nan], "area": np.ones(5)})
+    plot = cohort_curves({"a": pmj}, "area")
+    assert "pontomedullary" in plot["x_title"] and plot["x_ticks"] and not plot["levels"]
 
 
 def test_the_columns_of_the_table_are_the_keys_of_its_dictionary():
