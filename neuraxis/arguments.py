@@ -129,7 +129,7 @@ Quantitative MRI from BIDS to maps, tables and reports.
 _EPILOG = """\
 other commands:
   neuraxis demo DIR          two simulated participants, and a run on them
-  neuraxis simulate DIR      write a head phantom with known susceptibility as a BIDS data set
+  neuraxis simulate DIR      write a head phantom with known susceptibility as a BIDS data set; with --cord a neck
   neuraxis tool METHOD       run one method on NIfTI files
   neuraxis methods           every method with its knobs
   neuraxis outputs           every output with its unit and file name

@@ -215,7 +215,9 @@ def _tool_input(name: str, given: list[Any], field_strength: float | None) -> An
 
 def demo(argv: Sequence[str]) -> int:
     """`neuraxis demo DIR`: two simulated participants, and a run of both levels on them."""
-    parser = Parser(prog="neuraxis demo", description="Simulates two participants in DIR/bids and runs the app on them.")
+    parser = Parser(
+        prog="neuraxis demo", description="Simulates two participants in DIR/bids and runs the app on them."
+    )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write")
     folder = parser.parse_args(argv).folder
     # in a process of its own, so that its memory is free again for the run
@@ -226,27 +228,34 @@ def demo(argv: Sequence[str]) -> int:
 
     words = [str(folder / "bids"), str(folder / "out"), "participant", "group"]
     code = run(parse(words), words)
-    print(f"The report of the group:  {folder / 'out' / 'group.html'}\nA participant's report:   {folder / 'out' / 'sub-01.html'}")
+    print(
+        f"The report of the group:  {folder / 'out' / 'group.html'}\nA participant's report:   {folder / 'out' / 'sub-01.html'}"
+    )
     return code
 
 
 def simulate(argv: Sequence[str]) -> None:
-    """`neuraxis simulate DIR`: a head phantom as a BIDS data set."""
+    """`neuraxis simulate DIR`: a head phantom, or with --cord a neck with its spinal cord, as a BIDS data set."""
     from neuraxis.simulate import Phantom
     from neuraxis.simulate import simulate as write
+    from neuraxis.simulate.cord_dataset import simulate_cord
 
-    helps = entries(sections(Phantom.__doc__).get("Parameters", ""))
-    hints = typing.get_type_hints(Phantom)
-    knobs = [
-        Knob(one.name, one.default, hints[one.name], helps.get(one.name, "")) for one in dataclasses.fields(Phantom)
-    ]
-    parser = Parser(
-        prog="neuraxis simulate",
-        description="Writes a head phantom with known susceptibility as a valid BIDS data set, the truth as derivatives.",
-    )
+    if "--cord" in argv:
+        method = Method.of(simulate_cord)
+        knobs = [Knob("participants", 2, int, method.needs[1].help), *method.knobs]
+        text = "Writes simulated necks with a known spinal cord as a valid BIDS data set, the truth as derivatives."
+    else:
+        helps = entries(sections(Phantom.__doc__).get("Parameters", ""))
+        hints = typing.get_type_hints(Phantom)
+        knobs = [Knob(f.name, f.default, hints[f.name], helps.get(f.name, "")) for f in dataclasses.fields(Phantom)]
+        text = "Writes a head phantom with known susceptibility as a valid BIDS data set, the truth as derivatives."
+    parser = Parser(prog="neuraxis simulate", description=text)
     parser.add_argument("bids_dir", type=Path, help="folder to write")
+    parser.add_argument("--cord", action="store_true", help="necks with a spinal cord instead of heads")
     for knob in knobs:
         how: dict[str, Any] = {"nargs": "+"} if typing.get_origin(knob.type) is tuple else {}
+        if knob.type is bool:
+            how = {"nargs": "?", "const": "true"}
         parser.add_argument(
             f"--{knob.name.replace('_', '-')}",
             dest=knob.name,
@@ -258,7 +267,10 @@ def simulate(argv: Sequence[str]) -> None:
         values = {
             knob.name: knob.read(getattr(given, knob.name)) for knob in knobs if getattr(given, knob.name) is not None
         }
-        write(given.bids_dir, Phantom(**values))
+        if given.cord:
+            simulate_cord(given.bids_dir, values.pop("participants", 2), **values)
+        else:
+            write(given.bids_dir, Phantom(**values))
     except ValueError as error:
         raise UsageError(f"{error}.") from error
     print(f"{given.bids_dir} written")

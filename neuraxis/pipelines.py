@@ -5,6 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from neuraxis.cord import centerline, compression, discs, path, segmentation, structures, tissues
+from neuraxis.cord.aggregate import shape_levels
+from neuraxis.cord.flattening import flatten_sagittal
+from neuraxis.cord.lesion_shares import lesion_levels
+from neuraxis.cord.lesions import lesions
+from neuraxis.cord.level_labels import continuous_levels, level_points
+from neuraxis.cord.levels import levels
+from neuraxis.cord.normative import normative
+from neuraxis.cord.pam50 import shape_pam50
+from neuraxis.cord.pmj import pmj
+from neuraxis.cord.segmentation import parts
+from neuraxis.cord.segmentation.graymatter import graymatter_model
+from neuraxis.cord.shape import shape
+from neuraxis.cord.smoothing import smooth_along_cord
+from neuraxis.cord.spinal_levels import spinal_levels
+from neuraxis.cord.straightening import straighten, straighten_to_template
 from neuraxis.engine import Family, Pipeline, Step
 from neuraxis.qmri import relaxometry
 from neuraxis.qsm import b0, background, inversion, masking, offset, reference, reliability, unwrapping
@@ -14,7 +30,11 @@ from neuraxis.signature import Method
 
 
 def _only(name: str, title: str, function: Callable[..., Any]) -> Family:
-    return Family(name, title, (Method.of(function),))
+    return _one_of(name, title, function)
+
+
+def _one_of(name: str, title: str, *functions: Callable[..., Any]) -> Family:
+    return Family(name, title, tuple(Method.of(function) for function in functions))
 
 
 QSM = Pipeline(
@@ -40,8 +60,43 @@ QSM = Pipeline(
 CORD_ANAT = Pipeline(
     "cord_anat",
     "Segmentation, levels and shape of the spinal cord in one anatomical image",
-    inputs=("image", "sex", "age", "lesion", "compression", "rootlets"),
-    steps=(),
+    inputs=("image", "sex", "age", "lesion", "compression", "rootlets", "session_discs"),
+    given=("cord",),
+    steps=(
+        # where the cord is
+        Step(("cord_path",), by=Family.of(path, "cord_path")),
+        Step(("tissues",), by=Family.of(tissues)),
+        Step(("cord",), by=Family.of(segmentation, "cord_segmentation")),
+        Step(("cord_mask",), by=_only("cord_mask", "Mask of the cord", parts.cord_mask)),
+        Step(("canal",), by=_only("canal", "Spinal canal", parts.canal)),
+        Step(("gray_matter",), by=_one_of("gray_matter", "Grey matter", parts.gray_matter, graymatter_model)),
+        Step(("white_matter",), by=_only("white_matter", "White matter", parts.white_matter)),
+        Step(("centerline",), by=Family.of(centerline)),
+        # levels
+        Step(("pmj",), by=_only("pmj", "Pontomedullary junction", pmj)),
+        Step(("discs",), by=Family.of(discs)),
+        Step(("levels", "level_table"), by=_only("levels", "Vertebral levels", levels)),
+        Step(("level_points",), by=_only("level_points", "Vertebral bodies", level_points)),
+        Step(("continuous_levels",), by=_only("continuous_levels", "Continuous levels", continuous_levels)),
+        Step(("spinal_levels",), by=_only("spinal_levels", "Spinal levels", spinal_levels)),
+        # shape
+        Step(("shape",), by=_only("shape", "Shape, slice by slice", shape)),
+        Step(("shape_levels",), by=_only("shape_levels", "Shape, level by level", shape_levels)),
+        Step(("shape_pam50",), by=_only("shape_pam50", "Shape in the slices of PAM50", shape_pam50)),
+        Step(("normative",), by=_only("normative", "Comparison with healthy adults", normative)),
+        Step(("structures",), by=_only("structures", "Areas of grey matter, white matter and canal", structures.structures)),
+        Step(("structure_levels",), by=_only("structure_levels", "The same, level by level", structures.structure_levels)),
+        # compression and lesions
+        Step(("compression_ratios",), by=_only("compression_ratios", "Compression", compression.compression_ratios)),
+        Step(("compression_risk",), by=_only("compression_risk", "Risk of compression", compression.compression_risk)),
+        Step(("lesion_labels", "lesions"), by=_only("lesions", "Lesions", lesions)),
+        Step(("lesion_levels",), by=_only("lesion_levels", "Lesions by level", lesion_levels)),
+        # images along the cord
+        Step(("straight_image",), by=_one_of("straightening", "Straightened image", straighten, straighten_to_template)),
+        Step(("smooth_image",), by=_only("smoothing", "Image smoothed along the cord", smooth_along_cord)),
+        Step(("flat_image",), by=_only("flattening", "Flattened image", flatten_sagittal)),
+    ),
+    memory=(900, 60, 0),
 )
 
 PIPELINES = (QSM, CORD_ANAT)

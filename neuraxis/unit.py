@@ -64,7 +64,7 @@ class Prepared:
             fate = one.reason if one.fate != "run" else "will run" if number in todo else "already there"
             label = {"skipped": "skipped: ", "unwanted": "not wanted: ", "given": "given: "}.get(one.fate, "")
             lines.append(f"  {one.step.by.name:<14} {one.method.name:<24} {label}{fate}")
-        for name in self.plan.targets:
+        for name in (one for one in self.plan.targets if one not in self.given):
             for path in self.store.paths(name):
                 there = "there" if self.store.has(name, self.plan.keys[name]) else "to write"
                 lines.append(f"  {there:<9} {path.relative_to(self.store.out)}")
@@ -217,7 +217,7 @@ class Watcher:
         self.seen |= made
         entry["figures"] = [figure for name, value in made.items() for figure in self.figures(name, value)]
         entry["tables"] = [
-            short for name, value in made.items() if isinstance(value, Table) and (short := short_table(name, value))
+            short for name, value in made.items() if isinstance(value, Table) and ARTIFACTS[name].keep == "always" and (short := short_table(name, value))
         ]
         self.steps[one.step.by.name] = entry
         for name, value in made.items():

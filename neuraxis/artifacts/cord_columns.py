@@ -75,6 +75,8 @@ LEVEL_TABLE: Columns = {
     "slice_low": Column("", "lowest slice", whole=True),
     "slice_high": Column("", "highest slice", whole=True),
     "body_slice": Column("", "slice of the middle of the vertebral body", whole=True),
+    "disc_above": Column("", "slice of the disc above, a fraction; n/a without a label"),
+    "disc_below": Column("", "slice of the disc below, a fraction; n/a without a label"),
     **_TRUST,
 }
 

@@ -130,7 +130,7 @@ def read_image(path: Path, artifact: Artifact, field_strength: float | None = No
 
 
 def _change_unit(data: Any, have: str, want: str, field_strength: float | None, path: Any) -> Any:
-    if have in ("", want, "arbitrary"):
+    if want == "" or have in ("", want, "arbitrary"):
         return data
     if field_strength is None or {have, want} != {"Hz", "ppm"}:
         hint = (

@@ -13,7 +13,7 @@ import numpy as np
 
 from neuraxis.artifacts import Artifact
 from neuraxis.cord import vertebrae
-from neuraxis.errors import DataError
+from neuraxis.errors import DataError, MethodError
 from neuraxis.table import Table
 
 _DIGITS = 7
@@ -29,10 +29,10 @@ WHO = {
 
 
 def text(table: Table, artifact: Artifact, who: Mapping[str, str]) -> str:
-    """The TSV file of a table; ValueError when it has a column that its row of the glossary does not know."""
+    """The TSV file of a table; MethodError when it has a column that its row of the glossary does not know."""
     unknown = [name for name in table.columns if name not in artifact.columns]
     if unknown:
-        raise ValueError(f"{artifact.name} has columns that the glossary does not know: {', '.join(unknown)}")
+        raise MethodError(f"{artifact.name} has columns that the glossary does not know: {', '.join(unknown)}.")
     front = [cell(who.get(name, "")) for name in WHO]
     lines = ["\t".join([*WHO, *table.columns])]
     lines += ["\t".join([*front, *(cell(value) for value in row.values())]) for row in table.rows()]

@@ -58,7 +58,7 @@ def simulate(bids_dir: str | Path, options: Phantom) -> None:
             names = (f"sub-{label}", *([f"ses-{session:02d}"] if options.sessions > 1 else []))
             _write_session(root, truth, names, options, person, seed)
     table = "\n".join("\t".join(row) for row in (("participant_id", "age", "sex"), *rows))
-    _write(root / "participants.tsv", table + "\n")
+    write(root / "participants.tsv", table + "\n")
 
 
 def _someone(seed: int, number: int) -> tuple[float, str, float, Array]:
@@ -102,12 +102,12 @@ def _write_session(root: Path, truth: Path, names: tuple[str, ...], options: Pha
         name = f"{stem}_echo-{number}_part"
         sidecar = {**common, "EchoTime": options.echo_times[number - 1]}
         stored = np.rint(np.minimum(magnitude * gain, _FULL_SCALE)).astype(np.uint16)
-        _save(folder / f"{name}-mag_MEGRE", stored, seen.grid, sidecar)
+        save(folder / f"{name}-mag_MEGRE", stored, seen.grid, sidecar)
         if options.phase_storage == "siemens":
             steps = np.rint((phase + np.pi) * ((_FULL_SCALE + 1) / (2 * np.pi))).astype(np.uint16) % (_FULL_SCALE + 1)
-            _save(folder / f"{name}-phase_MEGRE", steps.astype(np.uint16), seen.grid, {**sidecar, "Units": "arbitrary"})
+            save(folder / f"{name}-phase_MEGRE", steps.astype(np.uint16), seen.grid, {**sidecar, "Units": "arbitrary"})
         else:
-            _save(folder / f"{name}-phase_MEGRE", phase, seen.grid, {**sidecar, "Units": "rad"})
+            save(folder / f"{name}-phase_MEGRE", phase, seen.grid, {**sidecar, "Units": "rad"})
     _write_truth(truth.joinpath(*names), stem, seen, gain, options)
     if options.t1w_size:
         image, grid = acquisition.t1w(options, person, seed)
@@ -117,7 +117,7 @@ def _write_session(root: Path, truth: Path, names: tuple[str, ...], options: Pha
             "InversionTime": round(acquisition.INVERSION_TIME * slower, 4),
             "RepetitionTime": round(acquisition.INVERSION_REPETITION * slower, 4),
         }
-        _save(folder / f"{stem}_T1w", np.rint(image * (2000 / image.max())).astype(np.uint16), grid, sidecar)
+        save(folder / f"{stem}_T1w", np.rint(image * (2000 / image.max())).astype(np.uint16), grid, sidecar)
 
 
 def _write_truth(folder: Path, stem: str, seen, gain: float, options: Phantom) -> None:  # type: ignore[no-untyped-def]
@@ -126,7 +126,7 @@ def _write_truth(folder: Path, stem: str, seen, gain: float, options: Phantom) -
     hertz = np.float32(hz_per_ppm(options.field_strength))
 
     def save(place: Path, name: str, data: Array, sidecar: Mapping[str, object]) -> None:
-        _save(place.with_name(f"{stem}_{name}"), data, seen.grid, sidecar)
+        save(place.with_name(f"{stem}_{name}"), data, seen.grid, sidecar)
 
     save(anat, "Chimap", seen.chi, {**whole, "Units": "ppm", "Description": "true susceptibility relative to water"})
     save(anat, "R2starmap", seen.r2star, {**whole, "Units": "1/s"})
@@ -152,22 +152,22 @@ def _describe(root: Path, truth: Path, options: Phantom) -> None:
     maker = {"Name": "neuraxis simulate", "Version": release}
     raw = {"Name": "Simulated head", "BIDSVersion": "1.10.0", "DatasetType": "raw", "License": "CC0",
            "Authors": ["neuraxis simulate"], "GeneratedBy": [maker]}  # fmt: skip
-    _write_json(root / "dataset_description.json", raw)
+    write_json(root / "dataset_description.json", raw)
     made = [{**maker, "Name": "truth", "Description": "known answer of the simulation"}]
     links = {"raw": "../.."}
-    _write_json(truth / "dataset_description.json", {**raw, "Name": "Truth of the simulated head",
+    write_json(truth / "dataset_description.json", {**raw, "Name": "Truth of the simulated head",
                 "DatasetType": "derivative", "GeneratedBy": made, "DatasetLinks": links})  # fmt: skip
-    _write(root / "README", _README + f"\nMade with {options}\n")
-    _write(truth / "README", _README)
-    _write_json(root / "participants.json", {
+    write(root / "README", _README + f"\nMade with {options}\n")
+    write(truth / "README", _README)
+    write_json(root / "participants.json", {
         "age": {"Description": "age of the simulated participant; sets the iron of the deep nuclei", "Units": "year"},
         "sex": {"Description": "sex; sets the size", "Levels": {"F": "female", "M": "male"}},
     })  # fmt: skip
     rows = "\n".join(f"{tissue.label}\t{tissue.name}" for tissue in TISSUES.values())
-    _write(truth / "dseg.tsv", f"index\tname\n{rows}\n")
+    write(truth / "dseg.tsv", f"index\tname\n{rows}\n")
 
 
-def _save(place: Path, data: Array, grid: Grid, sidecar: Mapping[str, object]) -> None:
+def save(place: Path, data: Array, grid: Grid, sidecar: Mapping[str, object]) -> None:
     """A NIfTI image and its sidecar; the same numbers give the same bytes."""
     image = nib.Nifti1Image(data, grid.matrix)
     image.set_sform(grid.matrix, 1)
@@ -176,13 +176,15 @@ def _save(place: Path, data: Array, grid: Grid, sidecar: Mapping[str, object]) -
     place.parent.mkdir(parents=True, exist_ok=True)
     place.with_name(place.name + ".nii.gz").write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
     if sidecar:
-        _write_json(place.with_name(place.name + ".json"), sidecar)
+        write_json(place.with_name(place.name + ".json"), sidecar)
 
 
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
-    _write(path, json.dumps(content, indent=2) + "\n")
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """A JSON file."""
+    write(path, json.dumps(content, indent=2) + "\n")
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """A text file, its folder made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

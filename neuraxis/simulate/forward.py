@@ -48,7 +48,9 @@ def shim(field: Tensor, brain: Tensor, grid: Grid) -> Tensor:
     inside = torch.nonzero(brain)
     inside = inside[:: max(len(inside) // 100_000, 1)]
     x, y, z = (axis[tuple(inside.T)].double() for axis in _position(grid))
-    terms = torch.stack([torch.ones_like(x), x, y, z, x * x - y * y, 2 * z * z - x * x - y * y, x * y, y * z, z * x], dim=1)
+    terms = torch.stack(
+        [torch.ones_like(x), x, y, z, x * x - y * y, 2 * z * z - x * x - y * y, x * y, y * z, z * x], dim=1
+    )
     values = field[tuple(inside.T)].double()
     one, x1, y1, z1, xxyy, zzxy, xy, yz, zx = torch.linalg.lstsq(terms, values[:, None]).solution[:, 0].tolist()
     return field - polynomial(grid, np.array([one, x1, y1, z1, xxyy - zzxy, -xxyy - zzxy, 2 * zzxy, xy, yz, zx]))

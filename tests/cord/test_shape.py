@@ -410,7 +410,7 @@ def test_several_parts_holes_ends_and_small_slices_are_flagged():
     data[17:20, 19:22, 22] = 1
     data[:17, :, 22] = data[20:, :, 22] = data[:, :19, 22] = data[:, 22:, 22] = 0  # 9 mm2 are left
     data[:, :, 25:27] = 0  # a gap
-    with pytest.warns(UserWarning, match="1 gap"):
+    with pytest.warns(UserWarning, match="1 gap"), pytest.warns(UserWarning, match="slice 20"):
         table = _shape(Volume(data, cord.grid))
     why = dict(zip(table["slice"].tolist(), table["why"].tolist(), strict=True))
     assert why[5] == "hole in the mask" and table["area"][5] == pytest.approx(table["area"][6] - 24, rel=0.01)
@@ -418,13 +418,13 @@ def test_several_parts_holes_ends_and_small_slices_are_flagged():
     assert table["components"][10] == 2 and table["area"][10] == pytest.approx(32, rel=0.01)
     assert np.isnan(table["diameter_AP"][10]) and np.isnan(table["symmetry_RL"][10])
     assert why[15] == "2 separate parts" and table["diameter_AP"][15] == pytest.approx(8, abs=0.2)
-    assert why[20] == "area far below that of its neighbours" and why[22] == "area under 10 mm2"
+    assert why[20] == "beside the centerline; area far below that of its neighbours" and why[22] == "area under 10 mm2"
     assert why[24] == why[27] == "beside a gap in the mask" and 25 not in why
     assert why[0] == why[29] == "end of the field of view"
     assert table["trusted"].sum() == 28 - 9 and all(why[z] == "" for z in (1, 2, 12, 21))
     found = next(shape_levels(table).rows())
     assert found["n_slices"] == 28 and found["n_trusted"] == 19
-    assert found["area_mean_trusted"] == pytest.approx(AREA, rel=0.01) and found["diameter_AP_mean"] > 7
+    assert found["area_mean_trusted"] == pytest.approx(AREA, rel=0.02) and found["diameter_AP_mean"] > 7
 
 
 def test_the_ends_of_a_mask_inside_the_view_and_a_cord_at_the_border():
