@@ -73,6 +73,19 @@ def small_out(common, small_bids) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def neck_bids(common) -> Path:
+    """Two simulated necks, sagittal T2w and axial T2*w."""
+    words = ("--cord", "--participants", 2, "--small", "--contrasts", "T2w", "T2starw")
+    return _once(common / "neck" / "bids", lambda folder: neuraxis("simulate", folder, *words))
+
+
+@pytest.fixture(scope="session")
+def neck_out(common, neck_bids) -> Path:
+    """Results of both levels on `neck_bids`, all as it comes."""
+    return _once(common / "neck" / "out", lambda folder: neuraxis(neck_bids, folder, "participant", "group"))
+
+
 ALL = (
     "combined_magnitude",
     "mask",

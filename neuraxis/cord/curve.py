@@ -12,6 +12,9 @@ from neuraxis.volume import Array, Volume
 _BEND_MM = 5.0
 """Standard deviation (mm) with which the tangent is smoothed: a frame that shakes tears the picture."""
 
+_END_MM = 20.0
+"""Length of either end whose direction, by least squares, is that of the straight extension."""
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -64,9 +67,18 @@ def curve_of(upright: Volume, centerline: Table, *, step: float = 0.5, extend: f
     more = round(extend / step)
     if more:
         steps = step * np.arange(1, more + 1)[:, None]
-        centre = np.concatenate([centre[0] - steps[::-1] * up[0], centre, centre[-1] + steps * up[-1]])
-        up = np.concatenate([np.repeat(up[:1], more, axis=0), up, np.repeat(up[-1:], more, axis=0)])
+        part = min(round(_END_MM / step) + 1, len(arc))
+        low, high = (_direction(one) for one in (centre[:part], centre[-part:]))
+        centre = np.concatenate([centre[0] - steps[::-1] * low, centre, centre[-1] + steps * high])
+        up = np.concatenate([np.repeat(low[None], more, axis=0), up, np.repeat(high[None], more, axis=0)])
         arc = np.concatenate([arc[0] - steps[::-1, 0], arc, arc[-1] + steps[:, 0]])
     front = np.array([0.0, 1.0, 0.0]) - up[:, 1:2] * up
     front /= np.linalg.norm(front, axis=1, keepdims=True)
     return Curve(arc, centre, up, front, np.cross(up, front) * -1.0, size)
+
+
+def _direction(points: Array) -> Array:
+    """Unit vector of a straight line through points that follow each other."""
+    place = np.arange(len(points)) - (len(points) - 1) / 2
+    slope = (place[:, None] * points).sum(axis=0)
+    return np.asarray(slope / np.linalg.norm(slope))

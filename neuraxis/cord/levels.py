@@ -21,6 +21,9 @@ _LAST_DISC = 30
 _ONE_LABEL_MM = 10.0
 """Voxels of one value within this are one label drawn with a brush; farther apart they are two."""
 
+_OPEN = "is not labelled: ends at its usual height"
+"""What is said of the levels above the highest label and below the lowest."""
+
 _USUAL_MM = 35.0
 """Spacing assumed below L4/L5."""
 
@@ -94,7 +97,10 @@ def levels(
         for row in rows:
             low, high = int(str(row["slice_low"])), int(str(row["slice_high"])) + 1
             painted[:, :, low:high] = mask[:, :, low:high] * np.int16(str(row["level"]))
-        doubtful = [f"{row['name']} ({row['why']})" for row in rows if not row["trusted"]]
+        # the open end of the labels is usual: the table says so, and nobody need be called
+        doubtful = [
+            f"{row['name']} ({row['why']})" for row in rows if not row["trusted"] and _OPEN not in str(row["why"])
+        ]
         if doubtful:
             warnings.warn(f"levels that are not trusted: {', '.join(doubtful)}", stacklevel=2)
     return Volume(painted, upright.grid).onto(cord.grid), _table(rows)
@@ -177,9 +183,9 @@ def _rows(
     top, bottom = found[0], found[-1]
     if top.number > 1:
         borders[top.number - 1] = top.height + SPACING.get(top.number - 1, _USUAL_MM) * scale / thickness
-        why[top.number - 1] = f"{disc_name(top.number - 1)} is not labelled"
+        why[top.number - 1] = f"{disc_name(top.number - 1)} {_OPEN}"
     borders[bottom.number + 1] = bottom.height - SPACING.get(bottom.number, _USUAL_MM) * scale / thickness
-    why[bottom.number] = f"{disc_name(bottom.number + 1)} is not labelled"
+    why[bottom.number] = f"{disc_name(bottom.number + 1)} {_OPEN}"
     if not least <= scale <= most:
         why = {level: f"the spine would be {scale:.2f} times that of PAM50" for level in range(1, _LAST_DISC)}
     labelled = {disc.number for disc in found}
@@ -190,7 +196,7 @@ def _rows(
         high, low = int(np.floor(borders[level] + 0.5)), int(np.floor(borders[level + 1] + 0.5)) + 1
         cut = high > ends[1] or low < lowest
         remark = why.get(level, "")
-        if cut and remark.endswith("is not labelled"):  # the field of view ends before the vertebra does
+        if cut and remark.endswith(_OPEN):  # the field of view ends before the vertebra does
             beyond = high > ends[1] if level < top.number else low < lowest
             remark = "" if beyond else remark
         inside_low, inside_high = max(low, lowest), min(high, ends[1])

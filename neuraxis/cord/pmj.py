@@ -21,8 +21,8 @@ _STEP = 0.5
 _ABOVE_MM = 60.0
 """How far above the upper end of the cord the pons is sought: masks of the cord often end at C1, 45 mm below."""
 
-_BELOW_MM = 40.0
-"""How far below that end; paths of the cord sometimes run on into the brainstem."""
+_BELOW_MM = 150.0
+"""How far below that end: paths of the cord sometimes run on through the brainstem into the brain."""
 
 _FRONT_MM = 35.0
 """How far to the front the picture reaches."""
@@ -167,7 +167,7 @@ def _junction(side: _Side, bulge: float, evenness: float) -> tuple[int, float] |
     edge = _edges(side)
     run = round(_RUN_MM / _STEP)
     gap = round(1.0 / _STEP)
-    best: tuple[float, int, float] | None = None
+    best: tuple[float, int] | None = None
     for row in range(run, len(edge) - run):
         lower, upper = edge[row - run : row - gap + 1], edge[row + gap : row + run]
         if np.isfinite(lower).mean() < 0.9 or np.isfinite(upper).mean() < 0.9:
@@ -180,14 +180,23 @@ def _junction(side: _Side, bulge: float, evenness: float) -> tuple[int, float] |
         if spread > evenness:
             continue
         if best is None or step + above - below > best[0]:
-            near = float(np.nanmedian(edge[row - run // 3 : row - gap + 1]))
-            best = (step + above - below, row, near)
+            best = (step + above - below, row)
     if best is None:
         return None
-    _, row, front = best
+    row = _steepest(edge, best[1])
+    front = float(np.nanmedian(edge[row - run // 3 : row - gap + 1]))
     if not _is_pons(side, edge, row, front + bulge / 2):
         return None
-    return int(side.rows[row]), front - 1.0  # inside the brainstem
+    return int(side.rows[row - gap]), front - 1.0  # inside the brainstem, below the bulge
+
+
+def _steepest(edge: Array, row: int) -> int:
+    """The row within 6 mm where the front leaps."""
+    near = round(6.0 / _STEP)
+    half = round(1.5 / _STEP)
+    rows = np.arange(max(row - near, half), min(row + near, len(edge) - half - 1) + 1)
+    leaps = np.array([np.nanmean(edge[one : one + half]) - np.nanmean(edge[one - half : one]) for one in rows])
+    return int(rows[np.nanargmax(leaps)]) if np.isfinite(leaps).any() else row
 
 
 def _edges(side: _Side) -> Array:

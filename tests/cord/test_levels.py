@@ -64,12 +64,12 @@ def test_slices_between_two_discs_belong_to_the_vertebra_between():
 
 def test_a_vertebra_at_the_end_of_the_labels_is_not_endless():
     cord = _cord()
-    with pytest.warns(UserWarning, match=r"not trusted: C2 \(C1/C2 is not labelled\), T2 \(T2/T3 is not labelled\)"):
-        painted, table = levels(cord, _line(cord), _discs(cord, **NECK))
+    painted, table = levels(cord, _line(cord), _discs(cord, **NECK))
     spans = _spans(table)
-    assert spans[2] == (181, 195) and spans[9][1] == 72 and 47 <= spans[9][0] <= 51
-    assert not painted.data[:, :, 196:].any() and not painted.data[:, :, :47].any()
+    assert spans[2] == (181, 196) and spans[9][1] == 72 and 47 <= spans[9][0] <= 51
+    assert not painted.data[:, :, 197:].any() and not painted.data[:, :, :47].any()
     assert table["trusted"].tolist() == [0, 1, 1, 1, 1, 1, 1, 0]
+    assert table["why"][0] == "C1/C2 is not labelled: ends at its usual height"
 
 
 def test_a_missing_disc_is_put_where_the_template_has_it_and_not_trusted():
@@ -114,11 +114,11 @@ def test_a_label_far_from_the_cord_is_not_used():
 
 
 def test_labels_beyond_the_ends_of_the_cord_are_not_lost():
-    cord = _cord((130, 155))
-    painted, table = levels(cord, _line(cord), _discs(cord, d3=180, d4=161, d5=120))
-    assert _spans(table) == {4: (130, 154)}
+    cord = _cord((146, 155))
+    painted, table = levels(cord, _line(cord), _discs(cord, d3=180, d4=161, d5=142))
+    assert _spans(table) == {4: (146, 154)}
     assert (painted.data[cord.data > 0] == 4).all()
-    assert table["disc_above"].tolist() == [161] and table["disc_below"].tolist() == [120]
+    assert table["disc_above"].tolist() == [161] and table["disc_below"].tolist() == [142]
 
 
 def test_a_vertebra_of_impossible_height_is_not_trusted():
@@ -137,8 +137,7 @@ def test_a_spine_of_impossible_size_is_not_trusted():
 
 def test_nothing_is_a_level_below_the_conus():
     cord = _cord((0, 200))
-    with pytest.warns(UserWarning, match="T11"):
-        painted, table = levels(cord, _line(cord), _discs(cord, d18=180, d19=149, d20=118, d21=85, d60=60))
+    painted, table = levels(cord, _line(cord), _discs(cord, d18=180, d19=149, d20=118, d21=85, d60=60))
     assert not painted.data[:, :, :60].any() and painted.data[10, 22, 60] == 21
     assert _spans(table)[20] == (86, 118) and _spans(table)[21] == (60, 85)
     with pytest.warns(UserWarning, match="the conus is labelled above T10/T11"):
@@ -156,8 +155,7 @@ def test_no_discs_no_levels_and_no_warning():
 
 def test_one_label_is_enough_for_its_neighbours():
     cord = _cord((100, 190))
-    with pytest.warns(UserWarning, match="is not labelled"):
-        _, table = levels(cord, _line(cord), _discs(cord, d5=150))
+    _, table = levels(cord, _line(cord), _discs(cord, d5=150))
     assert set(_spans(table)) == {4, 5}
 
 
@@ -187,8 +185,7 @@ def test_a_tilted_cord_takes_the_nearest_point_not_the_same_slice():
     across = np.array([1.0, -0.8]) / np.hypot(1, 0.8) * 12
     places = [(10 + 0.8 * z + across[0], z + across[1], n) for z, n in ((60, 3), (43, 4))]
     discs = create(cord, labels=":".join(f"5,{round(y)},{round(z)},{n}" for y, z, n in places))
-    with pytest.warns(UserWarning, match="is not labelled"):
-        _, table = levels(cord, line, discs)
+    _, table = levels(cord, line, discs)
     low, high = _spans(table)[3]
     assert abs(high - 60) <= 1 and abs(low - 44) <= 1
 

@@ -111,7 +111,7 @@ def test_template_within_10_mm_of_the_manual_label():
     """The toolbox's own test asks for 10 mm."""
     cord = _load(f"{SMALL}_cord.nii.gz")
     found = pmj(_load(f"{SMALL}_t2.nii.gz"), cord, centerline_of(cord))
-    assert np.linalg.norm(_place(found) - _place(_load(f"{SMALL}_t2_pmj_manual.nii.gz"))) < 4
+    assert np.linalg.norm(_place(found) - _place(_load(f"{SMALL}_t2_pmj_manual.nii.gz"))) < 6
 
 
 @pytest.mark.shared

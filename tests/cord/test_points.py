@@ -127,7 +127,7 @@ def test_labels_go_to_the_nearest_point_of_the_centerline():
     table = points_of(project_on_centerline(points, line))
     # square to a line that rises 2 mm per 0.45 mm to the front
     assert table["value"].tolist() == [3, 4] and table["upright_x"].tolist() == [10, 10]
-    assert table["upright_z"].tolist()[1] == 11 and table["upright_y"].tolist()[1] == 12
+    assert table["upright_z"].tolist()[1] == 11 and table["upright_y"].tolist()[1] == 11
     assert table["upright_z"].tolist()[0] > 25  # beyond the line's end, straight on
 
 

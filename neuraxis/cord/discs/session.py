@@ -50,7 +50,8 @@ def session(image: Volume, cord: Volume, session_discs: Table) -> Volume:
     ):
         if not -0.5 <= height < shape[2] - 0.5:
             continue
-        x, y, z = np.clip(np.rint(place), 0, shape - 1).astype(int)
+        # the slice of a disc belongs to the vertebra below it: the highest one whose middle is not above the disc
+        x, y, z = np.clip([*np.rint(place[:2]), np.floor(height)], 0, shape - 1).astype(int)
         if (labels[:, :, z] > 0).any():  # two discs in one thick slice: the upper one stays
             lost.append(disc_name(int(value)))
             continue

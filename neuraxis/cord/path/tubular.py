@@ -36,6 +36,9 @@ _SIGHT = 15.0
 _SURELY_DARK = 0.79
 """A cord with this mean score for a dark inside is dark, whatever the score for a bright one."""
 
+_LIKE_ITSELF = 0.4
+"""In a single slice the mirror symmetry over this stands for the likeness of neighbours."""
+
 _BRAINSTEM = 140.0
 """A contour of this mean area (mm2), and much larger than the median, is the brainstem: the path ends below it."""
 
@@ -49,7 +52,8 @@ def tubular(
     slope_cost: float = 0.3,
     symmetry: float = 0.5,
     midline: float = 0.3,
-    least_score: float = 0.5,
+    least_score: float = 0.6,
+    least_likeness: float = 0.65,
     end_score: float = 0.3,
 ) -> Table:
     """Path of the cord by closed contours, mirror symmetry and dynamic programming, for any contrast.
@@ -76,6 +80,9 @@ def tubular(
         Loss at 25 mm from the body's middle; at least 0. Larger holds the path in the middle of the body.
     least_score
         Smallest mean score of the contours along the path, 0 to 1; below it there is no cord in view.
+    least_likeness
+        Smallest mean correlation of the path's surroundings in neighbouring slices, 0 to 1; below it there is no cord in
+        view. About 0.1 in noise, below 0.65 inside the brain.
     end_score
         Smallest score at the ends of the path, 0 to 1; below it the ends are left off.
 
@@ -96,7 +103,7 @@ def tubular(
     for name, value in (("slope_cost", slope_cost), ("symmetry", symmetry), ("midline", midline)):
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be at least 0, not {value}")
-    for name, value in (("least_score", least_score), ("end_score", end_score)):
+    for name, value in (("least_score", least_score), ("least_likeness", least_likeness), ("end_score", end_score)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must lie between 0 and 1, not {value}")
     if not np.isfinite(image.data).all():
@@ -111,6 +118,12 @@ def tubular(
     if mean < least_score:
         raise ValueError(
             f"no cord is in view: the best path has a mean score of {mean:.2f}, and {least_score} is needed"
+        )
+    likeness = _likeness(slices.slices[kept], path[kept])
+    if likeness < least_likeness:
+        raise ValueError(
+            f"no cord is in view: along the best path neighbouring slices correlate by {likeness:.2f}, and "
+            f"{least_likeness} is needed"
         )
     return _every_slice(slices, path, score, kept)
 
@@ -169,12 +182,30 @@ def _kept(score: Array, area: Array, spacing: float, end_score: float) -> Array:
     width = max(1, round(_SIGHT / spacing)) | 1
     good = scipy.ndimage.uniform_filter1d(score, width, mode="nearest") >= end_score
     wide = scipy.ndimage.uniform_filter1d(area, width, mode="nearest")
-    brain = np.flatnonzero((wide > _BRAINSTEM) & (wide > 1.8 * np.median(area)) & (np.arange(len(area)) > len(area) / 2))
+    brain = np.flatnonzero(
+        (wide > _BRAINSTEM) & (wide > 1.8 * np.median(area)) & (np.arange(len(area)) > len(area) / 2)
+    )
     good[brain[0] if len(brain) else len(good) :] = False
     parts, number = scipy.ndimage.label(good)
     if number == 0:
         return good
     return parts == 1 + int(np.argmax(np.bincount(parts)[1:]))
+
+
+def _likeness(slices: Array, path: Array) -> float:
+    """Mean correlation of the surroundings (11 mm) of the path in neighbouring slices; of mirrored sides in one slice."""
+    if len(slices) == 1:
+        return min(1.0, float(mirror_symmetry(slices)[0, path[0, 0], path[0, 1]]) / _LIKE_ITSELF)
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)[:, None]
+    far = np.arange(12.0)
+    weight = np.sqrt(np.tile(far + 0.25, (24, 1))).ravel()  # by area
+    seen = []
+    for one, (x, y) in zip(slices, path, strict=True):
+        around = [x + np.cos(angle) * far, y + np.sin(angle) * far]
+        values = scipy.ndimage.map_coordinates(one, around, order=1, mode="nearest").ravel()
+        values = (values - np.average(values, weights=weight)) * np.sqrt(weight)
+        seen.append(values / (np.linalg.norm(values) + 1e-12))
+    return float(np.mean([a @ b for a, b in zip(seen, seen[1:], strict=False)]))
 
 
 def _every_slice(slices: Stack, path: Array, score: Array, kept: Array) -> Table:

@@ -38,7 +38,9 @@ def _profiles(slices, centres, size, angles, radii, along, out):
                 out[z, t, r] = total / weight
 
 
-def profiles(slices: Array, centres: Array, size: tuple[float, float], angles: Array, radii: Array, along: Array) -> Array:
+def profiles(
+    slices: Array, centres: Array, size: tuple[float, float], angles: Array, radii: Array, along: Array
+) -> Array:
     """Brightness along rays from the centre of each slice, averaged with the weights `along` over its neighbours.
 
     `centres` is (Z, 2) mm, `size` the pixel's edge lengths (mm). The neighbours are read around their own centres, so
@@ -113,3 +115,24 @@ def share_inside(
     out = np.zeros(shape, np.float32)
     _fill(centres, radius, valid, np.asarray(size), fine, out)
     return out
+
+
+def area_centre(radius: Array, angles: Array) -> Array:
+    """Centre of area of each outline r(theta), (Z, 2), mm from its origin."""
+    moment, area = radius**3 / 3, (radius**2 / 2).sum(1)
+    return np.stack([(moment * np.cos(angles)).sum(1), (moment * np.sin(angles)).sum(1)], 1) / area[:, None]
+
+
+def seen_from(shift: Array, radius: Array, angles: Array, others: tuple[Array, ...] = ()) -> tuple[Array, ...]:
+    """Outlines (Z, T) about another origin, which lies at -shift, (Z, 2) mm; and what belongs to their points."""
+    x, y = radius * np.cos(angles) + shift[:, :1], radius * np.sin(angles) + shift[:, 1:]
+    turned = np.arctan2(y, x) % (2 * np.pi)
+    found = []
+    for values in (np.hypot(x, y), *others):
+        rows = []
+        for place, value in zip(turned, values, strict=True):
+            order = np.argsort(place)
+            around = np.concatenate([place[order] + turn for turn in (-2 * np.pi, 0, 2 * np.pi)])
+            rows.append(np.interp(angles, around, np.tile(value[order], 3)))
+        found.append(np.stack(rows))
+    return tuple(found)

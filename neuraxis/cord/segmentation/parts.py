@@ -1,27 +1,27 @@
-"""The parts of the cord image that follow from its probabilities: mask, canal, grey and white matter."""
+"""What the cord's soft outline and the tissue probabilities give: mask, canal, grey and white matter."""
 
 from __future__ import annotations
 
-import warnings
-
+import lazy_loader as lazy
 import numpy as np
 
 from neuraxis.volume import Array, Volume
 
-_GAP = 2
-"""Slices that a mask may lack and still be one cord."""
+scipy = lazy.load("scipy")
+
+_ISLAND = 0.1
+"""Parts of grey matter smaller than this share of the largest are no grey matter."""
 
 
 def cord_mask(cord: Volume) -> Volume:
-    """Mask of the cord.
+    """Mask of the cord: over one half, in one piece.
 
-    Voxels of which more than half is cord, and of these the largest part that hangs together; parts one above the other with
-    at most two empty slices between them hang together.
+    Of the connected parts the largest is kept; parts with at most two empty slices between them count as connected.
 
     Parameters
     ----------
     cord
-        Cord; 0 to 1, (X, Y, Z), binary or soft.
+        Cord, soft or binary; 0..1, (X, Y, Z), any orientation.
 
     Returns
     -------
@@ -29,119 +29,129 @@ def cord_mask(cord: Volume) -> Volume:
 
     Raises
     ------
-    ValueError: no voxel is more than half cord.
+    ValueError: no voxel is over one half.
     """
     upright = cord.oriented()
-    found = largest(upright.data > 0.5)
-    if not found.any():
-        raise ValueError("no voxel is more than half cord")
-    lost = int((upright.data > 0.5).sum() - found.sum())
-    if lost:
-        warnings.warn(f"{lost} voxels that do not hang together with the cord are left out of its mask", stacklevel=2)
-    return Volume(found, upright.grid).onto(cord.grid)
-
-
-def largest(mask: Array) -> Array:
-    """The largest part of an upright mask, gaps of two slices along its last axis bridged."""
-    from scipy.ndimage import binary_closing, label
-
+    mask = main_component(upright.data > 0.5)
     if not mask.any():
-        return mask
-    padded = np.pad(mask, ((0, 0), (0, 0), (_GAP + 1, _GAP + 1)))
-    bridged = padded | binary_closing(padded, np.ones((3, 3, 2 * _GAP + 1)))
-    parts, count = label(bridged, np.ones((3, 3, 3)))
-    if count == 1:
-        return mask
-    parts = parts[:, :, _GAP + 1 : -_GAP - 1] * mask
-    return parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1
+        raise ValueError("the cord is empty: no voxel is over 0.5")
+    return Volume(mask, upright.grid).onto(cord.grid)
 
 
 def canal(tissues: Volume, cord: Volume) -> Volume:
-    """Spinal canal: the cord and the fluid around it.
+    """Spinal canal (cord and CSF) by the learned probabilities, in the slices that hold cord.
 
-    The learned probability of the canal in the slices of the cord, never less than that of the cord itself; in each slice the
-    part that holds the cord.
+    In each slice the probability of the canal, and never less than that of the cord; parts over one half that do not
+    touch the cord are left out.
 
     Parameters
     ----------
     tissues
-        Probabilities of cord, canal and grey matter; 0 to 1, (X, Y, Z, 3).
+        Probabilities of cord, canal and grey matter; 0..1, (X, Y, Z, 3).
     cord
-        Cord; 0 to 1, (X, Y, Z).
+        Cord, soft or binary; 0..1, (X, Y, Z), on the grid of the tissues.
 
     Returns
     -------
-    Canal with the cord; 0 to 1, (X, Y, Z).
+    Canal; 0..1, (X, Y, Z), zero in slices without cord.
 
     Raises
     ------
-    ValueError: the cord is empty.
-    """
-    from scipy.ndimage import label
+    ValueError: the grids differ, or there is no class for the canal.
 
-    inner = cord.oriented()
-    data = np.maximum(Volume(tissues.data[..., 1], tissues.grid).oriented().data, inner.data)
-    if not (inner.data > 0.5).any():
-        raise ValueError("the cord is empty")
-    found = np.zeros_like(data)
-    for z in np.flatnonzero((inner.data > 0.5).any(axis=(0, 1))):
-        parts, _ = label(data[:, :, z] > 0.05)
-        held = np.unique(parts[inner.data[:, :, z] > 0.5])
-        found[:, :, z] = np.where(np.isin(parts, held[held > 0]), data[:, :, z], 0)
-    return Volume(found, inner.grid).onto(cord.grid)
+    References
+    ----------
+    Isensee 2021, doi:10.1038/s41592-020-01008-z
+    """
+    upright, inside = _class_of(tissues, cord, 1), cord.oriented().data
+    found = np.zeros(inside.shape, np.float32)
+    for z in np.flatnonzero((inside > 0.5).any((0, 1))):
+        chance = np.maximum(upright.data[:, :, z], inside[:, :, z])
+        parts, _ = scipy.ndimage.label(chance > 0.5)
+        ours = np.isin(parts, np.unique(parts[inside[:, :, z] > 0.5])) & (parts > 0)
+        rim = scipy.ndimage.binary_dilation(ours, np.ones((3, 3)), iterations=2) & (parts == 0)
+        found[:, :, z] = np.where(ours | rim, chance, 0)
+    return Volume(found, upright.grid).onto(cord.grid)
 
 
 def gray_matter(tissues: Volume, cord: Volume) -> Volume:
-    """Grey matter of the cord.
+    """Grey matter by the learned probabilities, never outside the cord.
 
-    The learned probability of grey matter, nowhere more than that of the cord, in slices where it is seen.
+        gray = min(p_gray, cord)
+
+    without islands: parts (over one half) of less than a tenth of the largest part's size.
 
     Parameters
     ----------
     tissues
-        Probabilities of cord, canal and grey matter; 0 to 1, (X, Y, Z, 3).
+        Probabilities of cord, canal and grey matter; 0..1, (X, Y, Z, 3).
     cord
-        Cord; 0 to 1, (X, Y, Z).
+        Cord, soft or binary; 0..1, (X, Y, Z), on the grid of the tissues.
 
     Returns
     -------
-    Grey matter; 0 to 1, (X, Y, Z); all zero, with a warning, where the image does not show it.
+    Grey matter; 0..1, (X, Y, Z).
 
     Raises
     ------
-    ValueError: the cord is empty.
+    ValueError: the grids differ, or there is no class for grey matter.
+
+    References
+    ----------
+    Isensee 2021, doi:10.1038/s41592-020-01008-z
     """
-    if not (cord.data > 0.5).any():
-        raise ValueError("the cord is empty")
-    found = np.minimum(tissues.data[..., 2], cord.data) * (cord.data > 0)
-    found[found < 0.02] = 0
-    if not (found > 0.5).any():
-        warnings.warn("grey matter is not told from white matter in this image", stacklevel=2)
-        found = np.zeros_like(found)
-    return Volume(np.asarray(found, np.float32), cord.grid)
+    upright, inside = _class_of(tissues, cord, 2), cord.oriented().data
+    chance = np.minimum(upright.data, inside).astype(np.float32)
+    parts, number = scipy.ndimage.label(chance > 0.5, np.ones((3, 3, 3)))
+    if number:
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        small = sizes < _ISLAND * sizes.max()
+        small[0] = False
+        chance[small[parts]] = 0
+    return Volume(chance, upright.grid).onto(cord.grid)
 
 
 def white_matter(cord: Volume, gray_matter: Volume) -> Volume:
-    """White matter of the cord: what is not grey.
+    """White matter: the cord without its grey matter.
+
+        white = max(0, cord - gray)
 
     Parameters
     ----------
     cord
-        Cord; 0 to 1, (X, Y, Z).
+        Cord, soft or binary; 0..1, (X, Y, Z).
     gray_matter
-        Grey matter; 0 to 1, (X, Y, Z).
+        Grey matter, soft or binary; 0..1, (X, Y, Z), on the same grid.
 
     Returns
     -------
-    White matter; 0 to 1, (X, Y, Z); all zero where no grey matter was found.
+    White matter; 0..1, (X, Y, Z).
 
     Raises
     ------
-    ValueError: the two lie on different grids.
+    ValueError: the grids differ.
     """
-    if not cord.grid.same_as(gray_matter.grid):
-        raise ValueError("cord and grey matter lie on different grids")
-    seen = (gray_matter.oriented().data > 0).any(axis=(0, 1))
-    upright = cord.oriented()
-    found = np.clip(upright.data - gray_matter.oriented().data, 0, 1) * seen
-    return Volume(np.asarray(found, np.float32), upright.grid).onto(cord.grid)
+    if not gray_matter.grid.same_as(cord.grid):
+        raise ValueError("cord and grey matter do not lie on one grid")
+    return Volume(np.clip(cord.data.astype(np.float32) - gray_matter.data, 0, 1), cord.grid)
+
+
+def main_component(mask: Array) -> Array:
+    """The largest part of an upright mask (X, Y, Z); up to two empty slices do not divide it."""
+    bridged = scipy.ndimage.binary_dilation(mask, np.ones((1, 1, 3)))
+    parts, number = scipy.ndimage.label(bridged, np.ones((3, 3, 3)))
+    if number <= 1:
+        return mask.copy()
+    sizes = np.bincount(parts[mask], minlength=number + 1)
+    return mask & (parts == int(np.argmax(sizes)))
+
+
+def _class_of(tissues: Volume, cord: Volume, number: int) -> Volume:
+    """One class of the tissues, upright and finite."""
+    if not tissues.grid.same_as(cord.grid):
+        raise ValueError("cord and tissue probabilities do not lie on one grid")
+    if tissues.data.ndim != 4 or tissues.data.shape[3] <= number:
+        raise ValueError(f"the tissue probabilities have shape {tissues.data.shape}, and class {number} is needed")
+    data = np.where(np.isfinite(tissues.data[..., number]), tissues.data[..., number], 0)
+    return Volume(data.astype(np.float32), tissues.grid).oriented()

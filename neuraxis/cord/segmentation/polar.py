@@ -8,7 +8,8 @@ import warnings
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.cord.segmentation.contours import closed_radius, profiles, share_inside
+from neuraxis.cord.segmentation.contours import area_centre, closed_radius, profiles, seen_from, share_inside
+from neuraxis.cord.tissues.column import checked_path
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
@@ -37,7 +38,7 @@ _OTHER_SIGN = 0.2
 _CROSSING, _WITHIN = 3.0, 0.05
 """Price of brightness that comes back along a ray, in units of D, beyond what grey and white matter differ by."""
 
-_AWAY = 0.5
+_AWAY = 0.7
 """Weight of a brightness that differs from the cord's the other way than CSF's: shading, grey matter, or bone."""
 
 _GAP = (2, 6.0)
@@ -64,12 +65,13 @@ def polar(
     D = |f - m|, the closed outline r(theta) maximises
 
         sum_theta edge sign(f - m) (dI/dr) / D + region integral_0^r (1/2 - |I - m| / D) dr
-                  - 3 max(0, B(r, theta) - 0.05) - stiffness (dr/dtheta)^2 - coupling (r - r_neighbours)^2
-                  - roundness (r - r_oval)^2
+                  - 3 max(0, B - 0.05) - stiffness (dr/dtheta)^2
+                  - coupling (r - r_neighbours)^2 - roundness (r - r_oval)^2
 
-    where B is how far the brightness, once gone towards f, has come back within r. The integral is largest where the brightness is half way between cord and CSF; so the outline is the half maximum.
-    Centre, levels and the mean outline of the neighbouring slices are then taken from the outline found, and all is
-    repeated. Whether CSF is the brighter or the darker is decided from the data.
+    The integral is largest where the brightness is half way between cord and CSF; so the outline is the half maximum.
+    B is how far the brightness, once gone towards f, has come back within r (in D): beyond the CSF. r_oval is the oval
+    through the sharp parts of the outline. Centre, levels and the neighbours' outlines are then taken from the outline
+    found, and all is repeated. Whether CSF is the brighter or the darker is decided from the data.
 
     Parameters
     ----------
@@ -111,7 +113,15 @@ def polar(
     Horsfield 2010, doi:10.1016/j.neuroimage.2009.12.121
     Koh 2011, doi:10.1109/IEMBS.2011.6091577
     """
-    _check(edge=edge, region=region, stiffness=stiffness, coupling=coupling, roundness=roundness, along=along, least_edge=least_edge)
+    _check(
+        edge=edge,
+        region=region,
+        stiffness=stiffness,
+        coupling=coupling,
+        roundness=roundness,
+        along=along,
+        least_edge=least_edge,
+    )
     if not 0.1 <= level <= 0.9:
         raise ValueError(f"level must lie between 0.1 and 0.9, not {level}")
     if not 1 <= iterations <= 20:
@@ -119,12 +129,10 @@ def polar(
     if not np.isfinite(image.data).all():
         raise ValueError("the image holds numbers that are not finite")
     upright = image.oriented()
-    rows = np.asarray(cord_path["slice"], int)
-    voxels = np.stack([cord_path["x"], cord_path["y"]], 1)
-    low, high = np.zeros(3) - 0.5, np.array(upright.data.shape[:3]) - 0.5
-    places = np.column_stack([voxels, rows])
-    if len(rows) == 0 or not ((places >= low) & (places <= high)).all():
-        raise ValueError("the path of the cord is empty or leaves the image")
+    path = checked_path(cord_path, upright.grid)
+    rows, voxels = path["slice"].astype(int), np.stack([path["x"], path["y"]], 1)
+    if not ((voxels >= -0.5) & (voxels <= np.array(upright.data.shape[:2]) - 0.5)).all():
+        raise ValueError("the path of the cord leaves the image")
     size = upright.grid.voxel_size
     slices = np.ascontiguousarray(np.moveaxis(upright.data, 2, 0)[rows], np.float32)
     if min(slices.shape[1:]) < 2:
@@ -170,6 +178,7 @@ class _Search:
 
     def run(self, centres: Array, iterations: int) -> tuple[Array, Array, Array]:
         usual = 1 / np.hypot(np.cos(self.angles) / _USUAL[0], np.sin(self.angles) / _USUAL[1])
+        sure = np.ones((len(centres), _TURNS))
         radius = np.tile(usual, (len(centres), 1))
         for step in range(iterations):
             seen = profiles(self.slices, centres, self.size[:2], self.angles, self.radii, self.along)
@@ -230,7 +239,9 @@ class _Search:
         bow = a - 2 * b + c
         peaked = (bow < -1e-9) & (b >= a) & (b >= c) & (b > 0)
         shift = np.where(peaked, 0.5 * (a - c) / np.where(peaked, bow, 1), 0)
-        inwards = (0.5 - self.level) / np.maximum(b, 0.5)  # an edge of this slope crosses other levels nearer or farther
+        inwards = (0.5 - self.level) / np.maximum(
+            b, 0.5
+        )  # an edge of this slope crosses other levels nearer or farther
         radius = np.where(peaked, (top[..., 0] + shift) * _BIN - inwards, best * _BIN)
         return scipy.ndimage.gaussian_filter1d(radius, 1.0, axis=1, mode="wrap")
 
@@ -243,18 +254,9 @@ class _Search:
         return np.linalg.solve(normal, right[..., None])[..., 0] @ basis.T
 
     def _recentred(self, centres: Array, radius: Array, sure: Array) -> tuple[Array, Array, Array]:
-        """The outline about its own centre of area."""
-        x, y = radius * np.cos(self.angles), radius * np.sin(self.angles)
-        weight = radius**3 / 3
-        area = (radius**2 / 2).sum(1)
-        shift = np.stack([(weight * np.cos(self.angles)).sum(1), (weight * np.sin(self.angles)).sum(1)], 1) / area[:, None]
-        moved = self._smooth(centres + shift, 3.0)
-        dx, dy = x + (centres - moved)[:, :1], y + (centres - moved)[:, 1:]
-        turned, far = np.arctan2(dy, dx), np.hypot(dx, dy)
-        again, surely = (
-            np.stack([np.interp(self.angles, *_unrolled(a, f)) for a, f in zip(turned, values, strict=True)])
-            for values in (far, sure)
-        )
+        """The outline, and how sure each direction is, about its own centre of area."""
+        moved = self._smooth(centres + area_centre(radius, self.angles), 3.0)
+        again, surely = seen_from(centres - moved, radius, self.angles, (sure,))
         return moved, again, surely
 
     def _smooth(self, values: Array, sigma: float) -> Array:
@@ -264,20 +266,13 @@ class _Search:
         return scipy.ndimage.gaussian_filter1d(values, sigma / 2 / self.size[2], axis=0, mode="nearest")
 
 
-def _unrolled(angles: Array, values: Array) -> tuple[Array, Array]:
-    """Samples around the circle in order, with one turn more on both sides."""
-    angles = angles % (2 * np.pi)
-    order = np.argsort(angles)
-    angles, values = angles[order], values[order]
-    return np.concatenate([angles - 2 * np.pi, angles, angles + 2 * np.pi]), np.tile(values, 3)
-
-
 def _bridged(valid: Array, radius: Array, centres: Array, spacing: float, rows: Array) -> tuple[Array, Array, Array]:
     """Short gaps filled from both neighbours; the longer ones stay open; both are told."""
     longest = max(_GAP[0], int(_GAP[1] / spacing)) if spacing <= _GAP[1] else _GAP[0]
     parts, number = scipy.ndimage.label(~valid)
     radius, centres, valid = radius.copy(), centres.copy(), valid.copy()
-    filled, open_ = [], []
+    filled: list[int] = []
+    open_: list[int] = []
     for part in range(1, number + 1):
         at = np.flatnonzero(parts == part)
         before, after = at[0] - 1, at[-1] + 1
