@@ -183,3 +183,51 @@ def _window_share(shape: tuple[int, ...], box: tuple[slice, ...]) -> Array:
         count = np.minimum(at + half, length - 1) - np.maximum(at - half, 0) + 1
         parts.append((count / XSIM_WINDOW).reshape([-1 if other == axis else 1 for other in range(3)]))
     return parts[0] * parts[1] * parts[2]
+
+
+def dice(found: Array, truth: Array) -> float:
+    """Overlap of two masks, 2 |A and B| / (|A| + |B|); 0..1, and 1 where both are empty.
+
+    Parameters
+    ----------
+    found, truth
+        Masks; bool, of one shape.
+
+    References
+    ----------
+    Dice 1945, doi:10.2307/1932409
+    """
+    a, b = np.asarray(found, bool), np.asarray(truth, bool)
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def hausdorff(found: Array, truth: Array, voxel_size: tuple[float, ...], percentile: float = 95.0) -> float:
+    """Distance between the surfaces of two masks, a percentile of it, the larger of both ways; mm.
+
+    Surfaces are the voxels of a mask with a face neighbour outside it; beyond the array counts as inside, so that the
+    edge of the field of view is no surface. Infinite where one mask is empty.
+
+    Parameters
+    ----------
+    found, truth
+        Masks; bool, of one shape.
+    voxel_size
+        Edge lengths of a voxel; mm.
+    percentile
+        0 to 100; 100 is the Hausdorff distance.
+
+    References
+    ----------
+    Huttenlocher 1993, doi:10.1109/34.232073
+    """
+    a, b = np.asarray(found, bool), np.asarray(truth, bool)
+    if not a.any() or not b.any():
+        return float("inf")
+    surfaces = [m & ~scipy.ndimage.binary_erosion(m, border_value=1) for m in (a, b)]
+    surfaces = [s if s.any() else m for s, m in zip(surfaces, (a, b), strict=True)]
+    ways = []
+    for one, other in (surfaces, surfaces[::-1]):
+        far = scipy.ndimage.distance_transform_edt(~other, sampling=voxel_size)
+        ways.append(float(np.percentile(far[one], percentile)))
+    return max(ways)

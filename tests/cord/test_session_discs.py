@@ -43,7 +43,7 @@ def test_discs_lie_in_the_slice_where_they_are_in_space():
 
 
 def test_two_discs_in_one_slice_are_told():
-    found = points_of(at(SAGITTAL, [(3, 0, 5, 1), (4, 0, 6, -1)]))
+    found = points_of(at(SAGITTAL, [(3, 0, 5, 4), (4, 0, 6, 1)]))
     with pytest.warns(UserWarning, match="another image"), pytest.warns(UserWarning, match="C3/C4"):
         discs = session(Volume(np.zeros(AXIAL.shape, np.float32), AXIAL), column(AXIAL), found)
     assert np.unique(discs.data).tolist() == [0, 3]

@@ -1,0 +1,112 @@
+"""Turns a checkpoint of train_cord.py into an nnU-Net v2 model folder with a manifest of sha256 sums.
+
+python package_model.py OUT_FOLDER/checkpoint.pt ../neuraxis/data/models/cord-small
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from cord_slices import SIZE, STEP
+from train_cord import ARCHITECTURE
+
+RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+DATASET = {
+    "name": "Dataset501_CordSmall",
+    "description": "Spinal canal, cord and grey matter on axial slices of any contrast. Trained on synthetic slices "
+    "made from the PAM50 template's label maps. Input (slice, A-P, R-L), indices growing up, to the front, to the "
+    "left; slices of 0.5 x 0.5 mm, 96 x 96 pixels around the cord.",
+    "licence": "MIT (PAM50, whose shapes it learned)",
+    "image_orientation": "LAS",
+    "channel_names": {"0": "MRI"},
+    "labels": {"background": 0, "canal": [1, 2, 3], "cord": [2, 3], "gray_matter": [3]},
+    "regions_class_order": [1, 2, 3],
+    "numTraining": 0,
+    "file_ending": ".nii.gz",
+}
+PLANS = {
+    "dataset_name": DATASET["name"],
+    "plans_name": "nnUNetPlans",
+    "original_median_spacing_after_transp": [3.0, STEP, STEP],
+    "original_median_shape_after_transp": [20, SIZE, SIZE],
+    "image_reader_writer": "SimpleITKIO",
+    "transpose_forward": [0, 1, 2],
+    "transpose_backward": [0, 1, 2],
+    "experiment_planner_used": "none: written by package_model.py",
+    "label_manager": "LabelManager",
+    "foreground_intensity_properties_per_channel": {
+        "0": {"max": 1.0, "mean": 0.0, "median": 0.0, "min": -1.0, "percentile_00_5": -1.0, "percentile_99_5": 1.0}
+        | {"std": 1.0}
+    },
+    "configurations": {
+        "2d": {
+            "data_identifier": "nnUNetPlans_2d",
+            "preprocessor_name": "DefaultPreprocessor",
+            "batch_size": 16,
+            "patch_size": [SIZE, SIZE],
+            "median_image_size_in_voxels": [float(SIZE), float(SIZE)],
+            "spacing": [STEP, STEP],
+            "normalization_schemes": ["ZScoreNormalization"],
+            "use_mask_for_norm": [False],
+            "resampling_fn_data": "resample_data_or_seg_to_shape",
+            "resampling_fn_seg": "resample_data_or_seg_to_shape",
+            "resampling_fn_data_kwargs": RESAMPLING,
+            "resampling_fn_seg_kwargs": RESAMPLING | {"is_seg": True, "order": 1},
+            "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+            "resampling_fn_probabilities_kwargs": RESAMPLING | {"order": 1},
+            "architecture": ARCHITECTURE,
+            "batch_dice": True,
+        }
+    },
+}
+
+
+def package(checkpoint: Path, folder: Path) -> None:
+    """Writes beside `folder` and then swaps, so that a reader always finds a whole model."""
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    fresh = folder.with_name(folder.name + ".part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / "fold_0").mkdir(parents=True)
+    (fresh / "plans.json").write_text(json.dumps(PLANS, indent=1) + "\n")
+    (fresh / "dataset.json").write_text(json.dumps(DATASET, indent=1) + "\n")
+    torch.save(
+        {
+            "network_weights": dict(state["mean"]),
+            "trainer_name": "nnUNetTrainer",
+            "init_args": {"configuration": "2d"},
+            "inference_allowed_mirroring_axes": (1,),  # the body is alike left and right only
+            "current_epoch": state["step"],
+        },
+        fresh / "fold_0" / "checkpoint_final.pth",
+    )
+    files = sorted(p for p in fresh.rglob("*") if p.is_file())
+    sums = {str(p.relative_to(fresh)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    (fresh / "sha256.json").write_text(json.dumps(sums, indent=1) + "\n")
+    if folder.exists():
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
+        os.replace(fresh, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(fresh, folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    options.folder.parent.mkdir(parents=True, exist_ok=True)
+    package(options.checkpoint, options.folder)
+    print(f"{sum(p.stat().st_size for p in options.folder.rglob('*')) / 1e6:.1f} MB in {options.folder}")
+
+
+if __name__ == "__main__":
+    main()
