@@ -216,9 +216,8 @@ class Watcher:
         }
         self.seen |= made
         entry["figures"] = [figure for name, value in made.items() for figure in self.figures(name, value)]
-        entry["tables"] = [
-            short for name, value in made.items() if isinstance(value, Table) and ARTIFACTS[name].keep == "always" and (short := short_table(name, value))
-        ]
+        results = {n: v for n, v in made.items() if isinstance(v, Table) and ARTIFACTS[n].keep == "always"}
+        entry["tables"] = [short for n, v in results.items() if (short := short_table(n, v))]
         self.steps[one.step.by.name] = entry
         for name, value in made.items():
             if ARTIFACTS[name].statistics:

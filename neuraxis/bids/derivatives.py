@@ -24,8 +24,8 @@ from neuraxis.artifacts import ARTIFACTS, Artifact
 from neuraxis.bids import tables
 from neuraxis.engine import PlannedStep
 from neuraxis.errors import DataError, OutputError
-from neuraxis.units import hz_per_ppm
 from neuraxis.table import Table
+from neuraxis.units import hz_per_ppm
 from neuraxis.volume import Grid, Volume
 
 nibabel = lazy.load("nibabel")

@@ -77,6 +77,15 @@ def curve_of(upright: Volume, centerline: Table, *, step: float = 0.5, extend: f
     return Curve(arc, centre, up, front, np.cross(up, front) * -1.0, size)
 
 
+def areas_along(curve: Curve, mask: Volume) -> Array:
+    """Area of the cord across itself at every row; mm2, NaN where there is none."""
+    x, y, _ = curve.voxel_size
+    flat = np.clip(mask.data, 0, 1).sum(axis=(0, 1)) * x * y
+    slices = curve.centre[:, 2] / curve.voxel_size[2]
+    found = np.interp(slices, np.arange(len(flat)), flat, left=0, right=0) * curve.up[:, 2]
+    return np.where(found > 1.0, found, np.nan)
+
+
 def _direction(points: Array) -> Array:
     """Unit vector of a straight line through points that follow each other."""
     place = np.arange(len(points)) - (len(points) - 1) / 2

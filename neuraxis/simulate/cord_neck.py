@@ -45,7 +45,8 @@ TISSUES = {
     "blood": Tissue(0.85, 1.65, 0.150, 0.050, 0.15),
 }
 """Cord: Smith 2008, doi:10.1002/mrm.21596; muscle and fat, T1 of marrow: de Bazelaire 2004,
-doi:10.1148/radiol.2303021331 (3 T). T2 of marrow (as bright as in a turbo spin echo), proton densities, T2* and saturation are plausible, not measured."""
+doi:10.1148/radiol.2303021331 (3 T). T2 of marrow (as bright as in a turbo spin echo),
+proton densities, T2* and saturation are plausible, not measured."""
 
 # height: front, back and half width of the skin around the cord; mm
 _SKIN = np.array([

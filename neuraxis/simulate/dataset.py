@@ -125,22 +125,22 @@ def _write_truth(folder: Path, stem: str, seen, gain: float, options: Phantom) -
     whole, brain = {"SkullStripped": False}, {"SkullStripped": True}
     hertz = np.float32(hz_per_ppm(options.field_strength))
 
-    def save(place: Path, name: str, data: Array, sidecar: Mapping[str, object]) -> None:
+    def put(place: Path, name: str, data: Array, sidecar: Mapping[str, object]) -> None:
         save(place.with_name(f"{stem}_{name}"), data, seen.grid, sidecar)
 
-    save(anat, "Chimap", seen.chi, {**whole, "Units": "ppm", "Description": "true susceptibility relative to water"})
-    save(anat, "R2starmap", seen.r2star, {**whole, "Units": "1/s"})
-    save(anat, "S0map", seen.s0 * np.float32(gain), {**whole, "Units": "arbitrary"})
-    save(anat, "desc-brain_mask", seen.brain.astype(np.uint8), {"Type": "Brain"})
-    save(anat, "dseg", seen.labels, {})
+    put(anat, "Chimap", seen.chi, {**whole, "Units": "ppm", "Description": "true susceptibility relative to water"})
+    put(anat, "R2starmap", seen.r2star, {**whole, "Units": "1/s"})
+    put(anat, "S0map", seen.s0 * np.float32(gain), {**whole, "Units": "arbitrary"})
+    put(anat, "desc-brain_mask", seen.brain.astype(np.uint8), {"Type": "Brain"})
+    put(anat, "dseg", seen.labels, {})
     first = np.rint(np.abs(seen.echoes[0]) * gain).astype(np.uint16)
     for kind, field, note in (
         ("local", seen.local_field, "field of the tissue inside the brain mask"),
         ("total", seen.total_field, "shimmed field of the whole head, as the phase holds it"),
     ):
         sidecar = {**(brain if kind == "local" else whole), "Units": "Hz", "Description": note}
-        save(fmap, f"desc-{kind}_fieldmap", field * hertz, sidecar)
-        save(fmap, f"desc-{kind}_magnitude", first, whole)
+        put(fmap, f"desc-{kind}_fieldmap", field * hertz, sidecar)
+        put(fmap, f"desc-{kind}_magnitude", first, whole)
 
 
 def _describe(root: Path, truth: Path, options: Phantom) -> None:

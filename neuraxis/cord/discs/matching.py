@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuraxis.cord.curve import Curve, curve_of
+from neuraxis.cord.curve import Curve, areas_along, curve_of
 from neuraxis.cord.discs.numbering import Chain, area_evidence, best_chain, junction_evidence, numberings
 from neuraxis.cord.discs.pattern import (
     ROOT,
@@ -248,7 +248,7 @@ def _numbered(
         return chain
     rows = search.chain.rows
     reference = int(rows[np.argsort(np.abs(np.arange(len(rows)) - (len(rows) - 1) / 2), kind="stable")[0]])
-    areas, junction = _areas(curve, mask)[::_GRID], _junction(curve, pmj)
+    areas, junction = areas_along(curve, mask)[::_GRID], _junction(curve, pmj)
     probable: dict[int, float] = {}
     best: dict[int, Chain] = {}
     for number, chains in numberings(search.evidence, seen, reference).items():
@@ -269,15 +269,6 @@ def _numbered(
             f"{disc_name(order[1])} (the first {ratio:.1f} times as probable, {certainty:g} times is asked for)"
         )
     return best[order[0]]
-
-
-def _areas(curve: Curve, mask: Volume) -> Array:
-    """Area of the cord across itself at every row; mm2, NaN where there is none."""
-    x, y, _ = curve.voxel_size
-    flat = np.clip(mask.data, 0, 1).sum(axis=(0, 1)) * x * y
-    slices = curve.centre[:, 2] / curve.voxel_size[2]
-    found = np.interp(slices, np.arange(len(flat)), flat, left=0, right=0) * curve.up[:, 2]
-    return np.where(found > 1.0, found, np.nan)
 
 
 def _junction(curve: Curve, pmj: Volume | None) -> float | None:
