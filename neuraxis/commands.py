@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import subprocess
 import sys
 import typing
@@ -15,18 +16,21 @@ import numpy as np
 
 from neuraxis.arguments import Parser
 from neuraxis.artifacts import ARTIFACTS, Artifact
+from neuraxis.bids import tables
 from neuraxis.bids.derivatives import name_of
 from neuraxis.engine import PlannedStep, Step, call
 from neuraxis.errors import MissingInput, UsageError
 from neuraxis.options import families
-from neuraxis.pipelines import CORD_ANAT, PIPELINES
+from neuraxis.pipelines import CORD_ANAT, PIPELINES, TOOLS
 from neuraxis.signature import Knob, Method, entries, sections
+from neuraxis.table import Table
 from neuraxis.volume import Volume
 
 
 def steps() -> dict[str, Step]:
     """Dotted path of every method -> the step that it makes."""
-    return {method.path: step for pipeline in PIPELINES for step in pipeline.steps for method in step.by.methods}
+    every = [*TOOLS, *(step for pipeline in PIPELINES for step in pipeline.steps)]
+    return {method.path: step for step in every for method in step.by.methods}
 
 
 def methods(argv: Sequence[str]) -> None:
@@ -146,18 +150,18 @@ def tool(argv: Sequence[str]) -> None:
     from neuraxis.bids.derivatives import image_bytes, write_atomically, write_json
 
     for name, path in zip(step.makes, given.output, strict=True):
-        if not isinstance(made[name], Volume):
-            print(f"{name}: {made[name]}")
-            continue
-        write_atomically(path, image_bytes(made[name], compressed=path.name.endswith(".gz")))
-        write_json(
-            path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json"),
-            {
-                "Units": ARTIFACTS[name].unit,
-                "Description": ARTIFACTS[name].title,
-                "Neuraxis": {"Method": method.path, "Knobs": settings},
-            },
-        )
+        value, artifact = made[name], ARTIFACTS[name]
+        told: dict[str, Any] = {"Description": artifact.title, "Neuraxis": {"Method": method.path, "Knobs": settings}}
+        if isinstance(value, Volume):
+            write_atomically(path, image_bytes(value, compressed=path.name.endswith(".gz")))
+            told = {"Units": artifact.unit, **told}
+        elif isinstance(value, Table):
+            write_atomically(path, tables.text(value, artifact, {}))
+            told |= tables.dictionary(value, artifact)
+        else:
+            told = {"Value": value, "Units": artifact.unit, **told}
+        plain = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".tsv").removesuffix(".json")
+        write_json(path.with_name(plain + ".json"), told)
 
 
 def tool_parser(method: Method, step: Step) -> Parser:
@@ -171,8 +175,10 @@ def tool_parser(method: Method, step: Step) -> Parser:
         if need.kind == "Grid":
             continue
         artifact = ARTIFACTS[need.name]
-        files = artifact.kind in ("map", "mask")
-        how: dict[str, Any] = {"type": Path if files else float, "nargs": "+", "metavar": "FILE" if files else "NUMBER"}
+        kind, word = {"number": (float, "NUMBER"), "numbers": (float, "NUMBER"), "text": (str, "TEXT")}.get(
+            artifact.kind, (Path, "FILE")
+        )
+        how: dict[str, Any] = {"type": kind, "nargs": "+", "metavar": word}
         parser.add_argument(
             f"--{need.name.replace('_', '-')}",
             required=not need.optional,
@@ -181,11 +187,9 @@ def tool_parser(method: Method, step: Step) -> Parser:
         )
     for knob in method.knobs:
         how = {"nargs": "+"} if typing.get_origin(knob.type) is tuple else {}
-        parser.add_argument(
-            f"--{knob.name.replace('_', '-')}",
-            help=f"{knob.help} Default: {_plain(knob.default)}".replace("%", "%%"),
-            **how,
-        )
+        needed = knob.default is inspect.Parameter.empty
+        text = knob.help if needed else f"{knob.help} Default: {_plain(knob.default)}"
+        parser.add_argument(f"--{knob.name.replace('_', '-')}", help=text.replace("%", "%%"), required=needed, **how)
     if "field_strength" not in {need.name for need in method.needs}:
         parser.add_argument("--field-strength", type=float, metavar="T", help="lets field maps in Hz be read as ppm")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -201,11 +205,15 @@ def _tool_input(name: str, given: list[Any], field_strength: float | None) -> An
     artifact = ARTIFACTS[name]
     if artifact.kind == "number":
         return float(given[0])
+    if artifact.kind == "text":
+        return str(given[0])
     if artifact.kind == "numbers":
         return np.array(given, dtype=float)
     for path in given:
         if not path.is_file():
             raise MissingInput(f"There is no file {path}.")
+    if artifact.kind == "table":
+        return tables.read(given[0], artifact)
     parts = [read_image(path, artifact, field_strength) for path in given]
     if len(parts) == 1:
         many = "E)" in artifact.shape and parts[0].data.ndim == 3

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from neuraxis.cord import centerline, compression, discs, path, segmentation, structures, tissues
+from neuraxis.cord import centerline, compression, discs, path, points, segmentation, structures, tissues
 from neuraxis.cord.aggregate import shape_levels
+from neuraxis.cord.bridges import tissue_bridges
 from neuraxis.cord.flattening import flatten_sagittal
 from neuraxis.cord.lesion_shares import lesion_levels
 from neuraxis.cord.lesions import lesions
-from neuraxis.cord.level_labels import continuous_levels, level_points
+from neuraxis.cord.level_labels import continuous_levels, level_points, project_on_centerline
 from neuraxis.cord.levels import levels
+from neuraxis.cord.new_points import create, from_seg
 from neuraxis.cord.normative import normative
 from neuraxis.cord.pam50 import shape_pam50
 from neuraxis.cord.pmj import pmj
@@ -100,3 +102,18 @@ CORD_ANAT = Pipeline(
 )
 
 PIPELINES = (QSM, CORD_ANAT)
+
+TOOLS = (
+    Step(
+        ("points",),
+        by=_one_of(
+            "points", "Labels of one voxel", create, from_seg, points.cubic_to_point, points.add, points.increment, points.keep,
+            points.remove, points.remove_absent, points.dilate, project_on_centerline,
+        ),
+    ),
+    Step(("points", "reference"), by=_only("points_in_common", "Labels that both have", points.remove_symmetric)),
+    Step(("point_table",), by=_only("point_table", "Table of labels", points.points_of)),
+    Step(("distance",), by=_only("distance", "Distance of labels", points.mean_distance)),
+    Step(("bridges",), by=_only("bridges", "Tissue bridges", tissue_bridges)),
+)  # fmt: skip
+"""What is done with files only, by `neuraxis tool`."""

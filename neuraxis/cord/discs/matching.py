@@ -9,17 +9,7 @@ import numpy as np
 
 from neuraxis.cord.curve import Curve, areas_along, curve_of
 from neuraxis.cord.discs.numbering import Chain, area_evidence, best_chain, junction_evidence, numberings
-from neuraxis.cord.discs.pattern import (
-    ROOT,
-    STEP,
-    Likeness,
-    Picture,
-    bands,
-    learned,
-    mixed,
-    picture,
-    posterior_edge,
-)
+from neuraxis.cord.discs.pattern import ROOT, STEP, Likeness, Picture, bands, learned, mixed, picture, posterior_edge
 from neuraxis.cord.vertebrae import PMJ, disc_name
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
