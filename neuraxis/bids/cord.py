@@ -65,6 +65,7 @@ def cord_units(
             continue
         problem = check(unit)
         try:
+            _thickness(unit)  # an image that cannot be placed is told here
             view: View = "cord" if everything else in_view(unit)
         except NeuraxisError as error:
             view, problem = "cord", error

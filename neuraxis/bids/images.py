@@ -216,7 +216,7 @@ def _shape(path: Path, header: Any) -> tuple[int, int, int]:
 def _grid(path: Path, header: Any, shape: tuple[int, int, int]) -> Grid:
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         raise DataError(
-            f"{path} has no orientation (sform and qform codes are 0), so the direction of the main field is not known.",
+            f"{path} has no orientation (sform and qform codes are 0), so it is not known where the patient's axes lie.",
             "Convert it again from DICOM, or set the orientation of the header.",
         )
     try:

@@ -55,8 +55,10 @@ def curve_of(upright: Volume, centerline: Table, *, step: float = 0.5, extend: f
 
     size = np.array(upright.grid.voxel_size)
     points = np.stack([centerline["x"], centerline["y"], centerline["slice"]], axis=1) * size
-    if len(points) < 2:
-        raise ValueError(f"a centerline of {len(points)} slices has no direction")
+    if len(points) == 0:
+        raise ValueError("the centerline is empty")
+    if len(points) == 1:  # one thick slice: its axis is taken as upright, half a slice to either side
+        points = points + np.array([[0, 0, -0.5], [0, 0, 0.5]]) * size[2]
     points = points[np.argsort(points[:, 2])]
     lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     arc = np.arange(0.0, lengths[-1] + 1e-6, step)

@@ -38,6 +38,9 @@ MEASURES = (
 _PMJ_SMOOTHING = 50.0
 """Of the linear centerline along which the distance from the pontomedullary junction is measured; mm (SCT's)."""
 
+_RIM = 2.0
+"""A cord that comes nearer than this to the border of the image may be cut off by it: it has CSF around it; mm."""
+
 _SHRUNKEN = 0.5
 """A slice with less than this share of the area of its neighbourhood is a broken one, not a narrow one."""
 
@@ -137,8 +140,9 @@ def shape(
     tilt = np.where(lost[:, None], 0, slope) if angle_correction else np.zeros_like(slope)
     sections, errors, cut = [], [], []
     planes = np.ascontiguousarray(np.moveaxis(mask.data[:, :, slices], 2, 0))
+    rim = tuple(math.ceil(_RIM / size - 1e-6) for size in (px, py))
     for number, plane in enumerate(planes):
-        patch, at_border = _patch(plane)
+        patch, at_border = _patch(plane, rim)
         sections.append(section_of(patch, (px, py), tuple(tilt[number])))
         errors.append(boundary_error(patch, (px, py)) / math.sqrt(1 + tilt[number] @ tilt[number]))
         cut.append(at_border)
@@ -186,11 +190,16 @@ def _on_slices(centerline: Table, slices: Array) -> Array:
     return found
 
 
-def _patch(plane: Array) -> tuple[Array, bool]:
-    """The part of a slice that holds the cord and the soft values around it, and whether the image cuts it off."""
+def _patch(plane: Array, rim: tuple[int, ...]) -> tuple[Array, bool]:
+    """The part of a slice that holds the cord and the soft values around it, and whether the image's rim may cut it off."""
     rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
     firm = plane > 0.5
-    border = bool(firm[[0, -1]].any() or firm[:, [0, -1]].any())
+    firm_rows, firm_columns = (np.flatnonzero(firm.any(axis=axis)) for axis in (1, 0))
+    border = any(
+        one[0] < edge or one[-1] >= size - edge
+        for one, edge, size in zip((firm_rows, firm_columns), rim, plane.shape, strict=True)
+        if len(one)
+    )
     return plane[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], border
 
 
@@ -282,7 +291,7 @@ def _doubts(
         elif slices[number + 1] - slices[number - 1] > 2:
             why.append("beside a gap in the mask")
         if cut[number]:
-            why.append("cut off by the border of the image")
+            why.append("at the border of the image")
         if section.parts > 1:
             why.append(f"{section.parts} separate parts")
         if section.holes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from contracts.analytic import positions, rotation
 
@@ -21,36 +23,46 @@ def centre(z: Array) -> tuple[Array, Array]:
     return 1.5 * np.sin(z / 40), 4 * np.cos(z / 30) + 0.15 * z
 
 
-def neck(grid: Grid, levels: dict[str, float], noise: float = 0.0, absent: bool = False) -> tuple[Volume, Volume]:
-    """Image and true share of cord per voxel, on any grid; `absent` leaves the canal and the cord out."""
-    steps = [(np.arange(n) + 0.5) / n - 0.5 for n in (4, 4, 2)]
-    order = np.argsort([abs(grid.matrix[2, axis]) for axis in range(3)])  # fewest points along the body's axis
-    fine = [steps[int(np.where(order == axis)[0][0])] for axis in range(3)]
+TISSUES = ("air", "muscle", "fat", "belly", "body", "bone", "csf", "cord")
+
+
+def tissue(x: Array, y: Array, z: Array) -> Array:
+    """Number of the tissue at a place in the world."""
+    u, v = centre(z)
+    found = np.where(np.hypot(x / 62, (y - 5) / 58) < 1, 2, 0)
+    found[np.hypot(x / 57, (y - 5) / 53) < 1] = 1
+    for side in (-1, 1):  # vessels and muscles on both sides
+        found[np.hypot(x - side * 30, y - 20) < 4] = 2
+        found[np.hypot((x - side * 20) / 12, (y + 28) / 9) < 1] = 3
+    found[np.hypot(x / 12, (y - v - 22) / 10) < 1] = 4  # vertebral body
+    found[np.hypot(x / 8, (y - 45) / 6) < 1] = 0  # airway
+    for number, across, along in ((5, 14, 12), (6, 10, 7.5), (7, *HALF_AXES)):
+        found[np.hypot((x - u) / across, (y - v) / along) < 1] = number
+    return found
+
+
+@lru_cache(maxsize=16)
+def shares(grid: Grid) -> Array:
+    """Share of each tissue in every voxel; (tissue, X, Y, Z)."""
+    thick = int(np.argmax(np.abs(grid.matrix[2, :3]) / grid.voxel_size))  # fewer points along the body's axis
+    fine = [(np.arange(n) + 0.5) / n - 0.5 for n in (2 if axis == thick else 4 for axis in range(3))]
     shifts = np.stack(np.meshgrid(*fine, indexing="ij"), -1).reshape(-1, 3) @ grid.matrix[:3, :3].T
-    image, share = np.zeros(grid.shape), np.zeros(grid.shape)
+    counts = np.zeros((len(TISSUES), *grid.shape), np.float32)
+    places = positions(grid)
     for shift in shifts:
-        x, y, z = np.moveaxis(positions(grid) + shift, -1, 0)
-        u, v = centre(z)
-        across, along = (x - u) / HALF_AXES[0], (y - v) / HALF_AXES[1]
-        value = np.where(np.hypot(x / 62, (y - 5) / 58) < 1, levels["muscle"], 0.0)
-        value = np.where(
-            (np.hypot(x / 62, (y - 5) / 58) < 1) & (np.hypot(x / 57, (y - 5) / 53) > 1), levels["fat"], value
-        )
-        for side in (-1, 1):  # muscles and vessels on both sides
-            value = np.where(np.hypot(x - side * 30, y - 20) < 4, levels["fat"], value)
-            value = np.where(np.hypot((x - side * 20) / 12, (y + 28) / 9) < 1, 0.8 * levels["muscle"], value)
-        value = np.where(np.hypot(x / 12, (y - v - 22) / 10) < 1, 2 * levels["bone"], value)  # vertebral body
-        value = np.where(np.hypot(x / 8, (y - 45) / 6) < 1, 0.0, value)  # airway
-        if not absent:
-            value = np.where(np.hypot((x - u) / 14, (y - v) / 12) < 1, levels["bone"], value)
-            value = np.where(np.hypot((x - u) / 10, (y - v) / 7.5) < 1, levels["csf"], value)
-            inside = np.hypot(across, along) < 1
-            value = np.where(inside, levels["cord"], value)
-            share += inside
-        image += value
-    image /= len(shifts)
+        found = tissue(*np.moveaxis(places + shift, -1, 0))
+        for number in range(len(TISSUES)):
+            counts[number] += found == number
+    return counts / len(shifts)
+
+
+def neck(grid: Grid, levels: dict[str, float], noise: float = 0.0) -> tuple[Volume, Volume]:
+    """Image and true share of cord per voxel, on any grid."""
+    known = {**levels, "air": 0.0, "belly": 0.8 * levels["muscle"], "body": 2 * levels["bone"]}
+    share = shares(grid)
+    image = np.tensordot([known[name] for name in TISSUES], share, 1)
     image += noise * np.random.default_rng(0).normal(size=image.shape)
-    return Volume(np.maximum(image, 0).astype(np.float32), grid), Volume((share / len(shifts)).astype(np.float32), grid)
+    return Volume(np.maximum(image, 0).astype(np.float32), grid), Volume(share[-1].copy(), grid)
 
 
 def grid_of(codes: str, voxel_size: tuple[float, ...], extent: tuple[float, ...], tilt: float = 0.0) -> Grid:
@@ -69,10 +81,10 @@ def grid_of(codes: str, voxel_size: tuple[float, ...], extent: tuple[float, ...]
 
 
 VIEWS = {
-    "isotropic LAS": grid_of("LAS", (1, 1, 1), (90, 130, 60)),
-    "sagittal PSR": grid_of("PSR", (1, 1, 1), (50, 130, 60)),
+    "isotropic LAS": grid_of("LAS", (1, 1, 1), (90, 126, 48)),
+    "sagittal PSR": grid_of("PSR", (1, 1, 1), (50, 126, 48)),
     "thick LPS": grid_of("LPS", (0.7, 0.7, 5), (128, 128, 60)),
-    "oblique": grid_of("LAS", (1, 1, 1), (90, 130, 60), tilt=12.0),
+    "oblique": grid_of("LAS", (1, 1, 1), (90, 126, 48), tilt=12.0),
     "crop": grid_of("RAS", (0.8, 0.8, 8), (36, 40, 64)),
 }
 CONTRASTS = {"T1": T1, "T2": T2}

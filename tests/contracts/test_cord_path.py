@@ -7,10 +7,13 @@ import pytest
 from contracts.cord_phantom import CONTRASTS, T2, VIEWS, grid_of, neck, path_error
 from documented import check_documented
 
-from neuraxis.cord.path import METHODS
+from neuraxis.cord import path as family
 from neuraxis.engine import Method
 from neuraxis.volume import Volume
 
+METHODS = [
+    one for one in family.METHODS if Method.of(one).needs[0].name == "image"
+]  # not those that take a cord that is known
 each = pytest.mark.parametrize("method", METHODS, ids=lambda one: one.__name__)
 everywhere = pytest.mark.parametrize("view", list(VIEWS))
 contrasts = pytest.mark.parametrize("contrast", list(CONTRASTS))
@@ -62,9 +65,9 @@ def test_one_slice_is_enough(method):
 def test_slices_without_signal_at_the_ends_are_left_off(method):
     image, truth = neck(VIEWS["isotropic LAS"], T2, noise=2.0)
     data = image.data.copy()
-    data[:, :, :24] = np.abs(np.random.default_rng(1).normal(size=(*data.shape[:2], 24)))
+    data[:, :, :20] = np.abs(np.random.default_rng(1).normal(size=(*data.shape[:2], 20)))
     path = method(Volume(data, image.grid))
-    assert 8 <= path["slice"][0] <= 30 and path["slice"][-1] == data.shape[2] - 1
+    assert 8 <= path["slice"][0] <= 26 and path["slice"][-1] == data.shape[2] - 1
 
 
 @each

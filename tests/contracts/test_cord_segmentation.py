@@ -197,3 +197,12 @@ def test_parts_are_nested_and_add_up():
     assert (canal_found.data >= truth.data - 1e-6).all() and dice(canal_found.data > 0.5, wide > 0.5) > 0.99
     assert (gray_found.data <= truth.data).all() and dice(gray_found.data > 0.5, gray > 0.5) > 0.99
     assert np.allclose(white.data + gray_found.data, truth.data, atol=1e-6)
+
+
+def test_dice_and_hausdorff_of_two_boxes():
+    one, other = np.zeros((20, 20, 10), bool), np.zeros((20, 20, 10), bool)
+    one[4:10, 4:10, 2:8] = True
+    other[6:12, 4:10, 2:8] = True
+    assert dice(one, other) == pytest.approx(2 / 3) and dice(one & False, one & False) == 1
+    assert hausdorff(one, other, (0.5, 1, 3), 100) == pytest.approx(1)  # two voxels of 0.5 mm
+    assert hausdorff(one, one & False, (1, 1, 1)) == float("inf")

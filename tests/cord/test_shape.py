@@ -432,7 +432,7 @@ def test_the_ends_of_a_mask_inside_the_view_and_a_cord_at_the_border():
     data = cord.data.copy()
     data[:, :, :4] = data[:, :, 16:] = 0
     table = _shape(Volume(data, cord.grid))
-    assert table["why"][0] == "end of the mask; cut off by the border of the image"
+    assert table["why"][0] == "end of the mask; at the border of the image"
     assert (table["trusted"] == 0).all() and "cut off" in table["why"][6]
 
 

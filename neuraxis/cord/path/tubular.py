@@ -84,7 +84,7 @@ def tubular(
         Smallest mean correlation of the path's surroundings in neighbouring slices, 0 to 1; below it there is no cord in
         view. About 0.1 in noise, below 0.65 inside the brain.
     end_score
-        Smallest score at the ends of the path, 0 to 1; below it the ends are left off.
+        Smallest score and likeness at the ends of the path, 0 to 1; below it the ends are left off.
 
     Returns
     -------
@@ -113,13 +113,14 @@ def tubular(
         raise ValueError("no cord is in view: the image is empty or narrower than 12 mm")
     coarse = _coarse(slices, slope_cost, symmetry, midline)
     path, score, area = _fine(slices, coarse, slope_cost)
-    kept = _kept(score, area, slices.spacing, end_score)
+    like = _likeness(slices.slices, path)
+    kept = _kept(score, like, area, slices.spacing, end_score)
     mean = float(score[kept].mean()) if kept.any() else 0.0
     if mean < least_score:
         raise ValueError(
             f"no cord is in view: the best path has a mean score of {mean:.2f}, and {least_score} is needed"
         )
-    likeness = _likeness(slices.slices[kept], path[kept])
+    likeness = float(like[kept].mean())
     if likeness < least_likeness:
         raise ValueError(
             f"no cord is in view: along the best path neighbouring slices correlate by {likeness:.2f}, and "
@@ -177,10 +178,10 @@ def _path(score: Array, spacing: float, slope_cost: float, pixel: int) -> tuple[
     return path_through_slices(score, weights, math.ceil((_STEEPEST * spacing + 2) / pixel))
 
 
-def _kept(score: Array, area: Array, spacing: float, end_score: float) -> Array:
+def _kept(score: Array, like: Array, area: Array, spacing: float, end_score: float) -> Array:
     """The slices between the first and the last that hold a tube of a cord's size."""
     width = max(1, round(_SIGHT / spacing)) | 1
-    good = scipy.ndimage.uniform_filter1d(score, width, mode="nearest") >= end_score
+    good = scipy.ndimage.uniform_filter1d(np.minimum(score, like), width, mode="nearest") >= end_score
     wide = scipy.ndimage.uniform_filter1d(area, width, mode="nearest")
     brain = np.flatnonzero(
         (wide > _BRAINSTEM) & (wide > 1.8 * np.median(area)) & (np.arange(len(area)) > len(area) / 2)
@@ -192,10 +193,10 @@ def _kept(score: Array, area: Array, spacing: float, end_score: float) -> Array:
     return parts == 1 + int(np.argmax(np.bincount(parts)[1:]))
 
 
-def _likeness(slices: Array, path: Array) -> float:
-    """Mean correlation of the surroundings (11 mm) of the path in neighbouring slices; of mirrored sides in one slice."""
+def _likeness(slices: Array, path: Array) -> Array:
+    """Mean correlation of each slice's surroundings (11 mm) of the path with the neighbours'; of both sides in one slice."""
     if len(slices) == 1:
-        return min(1.0, float(mirror_symmetry(slices)[0, path[0, 0], path[0, 1]]) / _LIKE_ITSELF)
+        return np.minimum(1.0, mirror_symmetry(slices)[:, path[0, 0], path[0, 1]] / _LIKE_ITSELF)
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)[:, None]
     far = np.arange(12.0)
     weight = np.sqrt(np.tile(far + 0.25, (24, 1))).ravel()  # by area
@@ -205,7 +206,8 @@ def _likeness(slices: Array, path: Array) -> float:
         values = scipy.ndimage.map_coordinates(one, around, order=1, mode="nearest").ravel()
         values = (values - np.average(values, weights=weight)) * np.sqrt(weight)
         seen.append(values / (np.linalg.norm(values) + 1e-12))
-    return float(np.mean([a @ b for a, b in zip(seen, seen[1:], strict=False)]))
+    steps = np.array([a @ b for a, b in zip(seen, seen[1:], strict=False)])
+    return (np.concatenate([steps[:1], steps]) + np.concatenate([steps, steps[-1:]])) / 2
 
 
 def _every_slice(slices: Stack, path: Array, score: Array, kept: Array) -> Table:

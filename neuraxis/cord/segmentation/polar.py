@@ -140,7 +140,7 @@ def polar(
     search = _Search(slices, size, level, edge, region, stiffness, coupling, roundness, along)
     start = voxels * np.array(size[:2])
     centres, radius, strength = search.run(start, iterations)
-    if not search.rising and np.median((radius**2).mean(1)) * np.pi > _CANAL:
+    if not search.rising and (strength >= least_edge).any() and np.median((radius**2).mean(1)) * np.pi > _CANAL:
         search.rising = search.faint = True
         warnings.warn("cord and CSF hardly differ in brightness: the outline leans on a usual cord's", stacklevel=2)
         centres, radius, strength = search.run(start, iterations)
