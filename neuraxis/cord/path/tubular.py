@@ -181,7 +181,9 @@ def _path(score: Array, spacing: float, slope_cost: float, pixel: int) -> tuple[
 def _kept(score: Array, like: Array, area: Array, spacing: float, end_score: float) -> Array:
     """The slices between the first and the last that hold a tube of a cord's size."""
     width = max(1, round(_SIGHT / spacing)) | 1
-    good = scipy.ndimage.uniform_filter1d(np.minimum(score, like), width, mode="nearest") >= end_score
+    if spacing < 2 * _THICKNESS:  # thicker slices differ from their neighbours where all is well, too
+        score = np.minimum(score, like)
+    good = scipy.ndimage.uniform_filter1d(score, width, mode="nearest") >= end_score
     wide = scipy.ndimage.uniform_filter1d(area, width, mode="nearest")
     brain = np.flatnonzero(
         (wide > _BRAINSTEM) & (wide > 1.8 * np.median(area)) & (np.arange(len(area)) > len(area) / 2)
