@@ -104,10 +104,10 @@ def overlap(found: Volume, truth: Volume) -> dict[str, float]:
 
 def segment(name: str, image: Volume, path, probabilities: Volume | None, knobs: dict):
     """One method's cord, or None where it cannot run."""
-    if name == "learned":
+    if name in ("learned", "agreed"):
         if probabilities is None:
             return None
-        return timed(segmentation.learned, image, probabilities, path, **knobs)
+        return timed(getattr(segmentation, name), image, probabilities, path, **knobs)
     method = getattr(segmentation, name)
     try:
         return timed(method, image, path, **knobs)
@@ -129,7 +129,7 @@ def rows_of(name: str, methods: list[str], knobs: dict) -> list[dict]:
     mean, largest, missed = path_errors(path, truth)
     rows = [{**row, "path_mean": mean, "path_max": largest, "slices_missed": missed, "seconds": seconds}]
     probabilities, slow = None, 0.0
-    if "learned" in methods:
+    if {"learned", "agreed"} & set(methods):
         try:
             probabilities, slow, _ = timed(tissues.METHODS[0], image, path)
         except (ValueError, OSError) as error:
@@ -143,10 +143,15 @@ def rows_of(name: str, methods: list[str], knobs: dict) -> list[dict]:
         if done is None:
             continue
         cord, seconds, told = done
-        row = {"image": name, "method": method, "seconds": seconds + slow * (method == "learned"), "warnings": told}
+        row = {
+            "image": name,
+            "method": method,
+            "seconds": seconds + slow * (method in ("learned", "agreed")),
+            "warnings": told,
+        }
         if cord_file:
             row |= overlap(cord, truth)
-        if probabilities is not None and gray_file and method == "learned":
+        if probabilities is not None and gray_file and method in ("learned", "agreed"):
             row["gm_dice"] = overlap(gray_matter(probabilities, cord), load(gray_file))["dice"]
         rows.append(row)
     for row in rows:
@@ -163,7 +168,7 @@ def retest(methods: list[str], knobs: dict) -> list[dict]:
             for run in (1, 2):
                 image = load(f"{GM}/sub-{subject}/anat/sub-{subject}_run-{run}_T2starw")
                 path, _, _ = timed(tubular, image)
-                probabilities = timed(tissues.METHODS[0], image, path)[0] if method == "learned" else None
+                probabilities = timed(tissues.METHODS[0], image, path)[0] if method in ("learned", "agreed") else None
                 done = segment(method, image, path, probabilities, knobs)
                 if done is not None:
                     areas.append(done[0].oriented().data.sum((0, 1)))

@@ -9,7 +9,7 @@ import pytest
 from contracts.cord_phantom import AREA, CONTRASTS, T1, T2, VIEWS, centre, grid_of, neck
 from documented import check_documented
 
-from neuraxis.cord.segmentation import METHODS, learned, polar
+from neuraxis.cord.segmentation import METHODS, agreed, learned, polar
 from neuraxis.cord.segmentation.parts import canal, cord_mask, gray_matter, white_matter
 from neuraxis.engine import Method
 from neuraxis.numerics.metrics import dice, hausdorff
@@ -19,10 +19,10 @@ from neuraxis.volume import Volume
 each = pytest.mark.parametrize("method", METHODS, ids=lambda one: one.__name__)
 everywhere = pytest.mark.parametrize("view", list(VIEWS))
 contrasts = pytest.mark.parametrize("contrast", list(CONTRASTS))
-own = pytest.mark.parametrize("method", [polar, learned], ids=lambda one: one.__name__)
+own = pytest.mark.parametrize("method", [polar, learned, agreed], ids=lambda one: one.__name__)
 knobs = [
     pytest.param(one, knob.name, id=f"{one.__name__}-{knob.name}")
-    for one in (polar, learned)
+    for one in (polar, learned, agreed)
     for knob in Method.of(one).knobs
 ]
 
@@ -47,7 +47,7 @@ def tissues_of(truth: Volume) -> Volume:
 
 def run(method, image: Volume, truth: Volume, **more) -> Volume:
     path = rough_path(truth)
-    return method(image, tissues_of(truth), path, **more) if method is learned else method(image, path, **more)
+    return method(image, tissues_of(truth), path, **more) if method is not polar else method(image, path, **more)
 
 
 @each
@@ -144,7 +144,7 @@ def test_numbers_and_inputs(method):
     assert np.array_equal(image.data, before) and np.array_equal(path["x"], kept)
     empty = path.where(np.zeros(len(path), bool))
     with pytest.raises(ValueError, match="path"):
-        method(image, tissues_of(truth), empty) if method is learned else method(image, empty)
+        method(image, tissues_of(truth), empty) if method is not polar else method(image, empty)
     if method is polar:
         data = image.data.copy()
         data[0, 0, 0] = np.nan
@@ -167,6 +167,29 @@ def test_learned_leaves_out_what_does_not_follow_the_path():
     assert not cord.data[:3, :3].any()
     with pytest.raises(ValueError, match="no cord"):
         learned(image, Volume(0 * tissues_of(truth).data, image.grid), rough_path(truth))
+
+
+def test_between_two_outlines_and_none_where_they_do_not_agree():
+    image, truth = neck(VIEWS["crop"], T2)
+    path, upright = rough_path(truth), truth.oriented()
+    other = Volume(np.roll(upright.data, 2, axis=0), upright.grid).onto(truth.grid)  # the learned one lies to the left
+    traced, taught, between = (
+        method(image, tissues_of(other), path) for method in (lambda i, t, p: polar(i, p), learned, agreed)
+    )
+    centre = [np.argwhere(one.oriented().data > 0.5)[:, 0].mean() for one in (traced, between, taught)]
+    assert centre[0] + 0.5 < centre[1] < centre[2] - 0.5
+    areas = [one.data.sum() for one in (traced, taught, between)]
+    assert abs(areas[2] / np.mean(areas[:2]) - 1) < 0.03
+    weights = [agreed(image, tissues_of(other), path, weight=w).data > 0.5 for w in (0.0, 1.0)]
+    assert dice(weights[0], traced.data > 0.5) > 0.97 and dice(weights[1], taught.data > 0.5) > 0.97
+    short = upright.data.copy()
+    short[:, :, : short.shape[2] // 2] = 0
+    with pytest.warns(UserWarning, match="left out"):
+        half = agreed(image, tissues_of(Volume(short, upright.grid).onto(truth.grid)), path).oriented().data
+    assert not half[:, :, : short.shape[2] // 2 - 1].any() and half[:, :, short.shape[2] // 2 + 1 :].any()
+    away = Volume(np.roll(upright.data, 9, axis=1), upright.grid).onto(truth.grid)
+    with pytest.raises(ValueError, match="do not agree|no cord"):
+        agreed(image, tissues_of(away), path)
 
 
 def test_the_mask_bridges_two_slices_and_no_more():

@@ -81,7 +81,7 @@ def polar(
         Rough path of the cord: slice, x, y (voxel indices of the upright image).
     level
         Where between cord and CSF the outline lies, 0.1 to 0.9: 0.5 is the half maximum, and unbiased for a blurred edge;
-        smaller is tighter. Masks drawn by hand are tighter by about a tenth of the area at 1 mm, and nearest to 0.4.
+        smaller is tighter, as masks drawn by hand often are (by 14 % of the area on T1w in Horsfield 2010).
     edge
         Weight of the brightness step; at least 0. Larger follows the sharpest edge.
     region
