@@ -17,7 +17,7 @@ COPY neuraxis /opt/neuraxis/src/neuraxis
 RUN python3 -m venv /opt/neuraxis/venv \
  && grep -v '^torch' /opt/neuraxis/src/constraints.txt > /tmp/constraints.txt \
  && PIP_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL}" /opt/neuraxis/venv/bin/pip install --no-cache-dir --constraint /tmp/constraints.txt "${TORCH}" /opt/neuraxis/src \
- && NUMBA_CACHE_DIR=/opt/neuraxis/numba /opt/neuraxis/venv/bin/python -m neuraxis.numerics.region_growing \
+ && NUMBA_CACHE_DIR=/opt/neuraxis/numba /opt/neuraxis/venv/bin/python -m neuraxis.compiled \
  && /opt/neuraxis/venv/bin/python -c "import neuraxis; print(neuraxis.__version__)" > /version \
  && { [ -z "${RESOURCES}" ] || /opt/neuraxis/venv/bin/neuraxis fetch ${RESOURCES} --to /opt/neuraxis/resources; } \
  && chmod -R a+rX /opt/neuraxis /version && rm -rf /tmp/constraints.txt
