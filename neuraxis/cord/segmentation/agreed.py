@@ -22,6 +22,7 @@ def agreed(
     *,
     weight: float = 0.5,
     least_overlap: float = 0.5,
+    least_agreement: float = 0.7,
 ) -> Volume:
     """Outline between the one in polar coordinates and the learned one, where both agree.
 
@@ -45,7 +46,9 @@ def agreed(
     weight
         Of the learned outline; 0 to 1. At 0 the learned one only has to agree, at 1 that in polar coordinates.
     least_overlap
-        Smallest Dice overlap of the two in a slice, and over all; 0 to 1. Larger leaves out more.
+        Smallest Dice overlap of the two in a slice; 0 to 1. Larger leaves out more slices.
+    least_agreement
+        Smallest Dice overlap of the two over all slices; 0 to 1. Larger refuses more images.
 
     Returns
     -------
@@ -61,8 +64,9 @@ def agreed(
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"weight must be 0 to 1, not {weight}")
-    if not 0 <= least_overlap <= 1:
-        raise ValueError(f"least_overlap must be 0 to 1, not {least_overlap}")
+    for name, value in (("least_overlap", least_overlap), ("least_agreement", least_agreement)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be 0 to 1, not {value}")
     traced = polar(image, cord_path).oriented()
     taught = learned(image, tissues, cord_path).oriented()
     one, two = traced.data > 0.5, taught.data > 0.5
@@ -70,9 +74,9 @@ def agreed(
     whole = 2 * both.sum() / max(int(sizes.sum()), 1)
     overlap = 2 * both / np.maximum(sizes, 1)
     good = np.flatnonzero(overlap >= max(least_overlap, 1e-6))
-    if whole < least_overlap or not good.size:
+    if whole < least_agreement or not good.size:
         raise ValueError(
-            f"the outline along edges and the learned one do not agree (Dice {whole:.2f}, and {least_overlap:g} is needed): "
+            f"the outline along edges and the learned one do not agree (Dice {whole:.2f}, and {least_agreement:g} is needed): "
             "what was found is not trusted to be a cord"
         )
     found = np.zeros(traced.data.shape, np.float32)
