@@ -23,7 +23,7 @@ DATASET = {
     "made from the PAM50 template's label maps. Input (slice, A-P, R-L), indices growing up, to the front, to the "
     "left; slices of 0.5 x 0.5 mm, 96 x 96 pixels around the cord.",
     "licence": "MIT (PAM50, whose shapes it learned)",
-    "image_orientation": "LAS",
+    "image_orientation": "RPI",
     "channel_names": {"0": "MRI"},
     "labels": {"background": 0, "canal": [1, 2, 3], "cord": [2, 3], "gray_matter": [3]},
     "regions_class_order": [1, 2, 3],

@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="slices per worker and step")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="packaged model whose weights to begin with, where OUT has no checkpoint")
     parser.add_argument("--fine-tune", action="store_true", help="keep the weights, start the clock anew")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -144,6 +145,11 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
         mean.load_state_dict(state["mean"])
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], 0.0 if options.fine_tune else state["spent"]
+    elif options.start:
+        packaged = torch.load(options.start / "fold_0" / "checkpoint_final.pth", weights_only=True)
+        net.load_state_dict(packaged["network_weights"])
+        mean.load_state_dict(packaged["network_weights"])
+        step = packaged["current_epoch"]
     fields = read_fields(options.pam50)
     held_out = CordSlices(fields, seed=10**6)
     examples = [held_out.batch(32) for _ in range(4 if rank == 0 else 0)]
