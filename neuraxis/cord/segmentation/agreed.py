@@ -22,7 +22,7 @@ def agreed(
     *,
     weight: float = 0.5,
     least_overlap: float = 0.5,
-    least_agreement: float = 0.7,
+    least_agreement: float = 0.6,
 ) -> Volume:
     """Outline between the one in polar coordinates and the learned one, where both agree.
 
