@@ -104,7 +104,9 @@ def _file_name(name: str) -> str:
     file = ARTIFACTS[name].file
     assert file is not None
     cord = any(name in step.makes for step in CORD_ANAT.steps)
-    entities = ({"space": "T2w"} if cord else {}) | ({"echo": "1"} if file.per_echo else {}) | dict(file.entities)
+    told = {key: value or "T2w" for key, value in file.entities}
+    space = {"space": "T2w"} if cord and "from" not in told else {}
+    entities = space | ({"echo": "1"} if file.per_echo else {}) | told
     extension = ".tsv" if ARTIFACTS[name].kind == "table" else ".nii.gz"
     suffix = file.suffix or ("T2w" if cord else "MEGRE")
     return f"sub-01/{file.folder}/" + name_of({"sub": "01", **entities}, suffix, extension)
@@ -147,13 +149,18 @@ def tool(argv: Sequence[str]) -> None:
     made, warned = call(one, values, choose_device(given.device))
     for text in warned:
         print(f"warning: {text}")
-    from neuraxis.bids.derivatives import image_bytes, write_atomically, write_json
+    from neuraxis.bids.derivatives import image_bytes, warp_bytes, write_atomically, write_json
 
     for name, path in zip(step.makes, given.output, strict=True):
         value, artifact = made[name], ARTIFACTS[name]
         told: dict[str, Any] = {"Description": artifact.title, "Neuraxis": {"Method": method.path, "Knobs": settings}}
         if isinstance(value, Volume):
-            write_atomically(path, image_bytes(value, compressed=path.name.endswith(".gz")))
+            packed = (
+                warp_bytes(value)
+                if artifact.kind == "warp"
+                else image_bytes(value, compressed=path.name.endswith(".gz"))
+            )
+            write_atomically(path, packed)
             told = {"Units": artifact.unit, **told}
         elif isinstance(value, Table):
             write_atomically(path, tables.text(value, artifact, {}))

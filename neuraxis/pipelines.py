@@ -23,6 +23,7 @@ from neuraxis.cord.shape import shape
 from neuraxis.cord.smoothing import smooth_along_cord
 from neuraxis.cord.spinal_levels import spinal_levels
 from neuraxis.cord.straightening import straighten, straighten_to_template
+from neuraxis.cord.warps import straightening_warps
 from neuraxis.engine import Family, Pipeline, Step
 from neuraxis.qmri import relaxometry
 from neuraxis.qsm import b0, background, inversion, masking, offset, reference, reliability, unwrapping
@@ -95,6 +96,7 @@ CORD_ANAT = Pipeline(
         Step(("lesion_levels",), by=_only("lesion_levels", "Lesions by level", lesion_levels)),
         # images along the cord
         Step(("straight_image",), by=_one_of("straightening", "Straightened image", straighten, straighten_to_template)),
+        Step(("warp_to_straight", "warp_from_straight"), by=_only("warps", "Straightening as displacements", straightening_warps)),
         Step(("smooth_image",), by=_only("smoothing", "Image smoothed along the cord", smooth_along_cord)),
         Step(("flat_image",), by=_only("flattening", "Flattened image", flatten_sagittal)),
     ),

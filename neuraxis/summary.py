@@ -29,6 +29,7 @@ IGNORED = (
     "group_*",
     "*_morph.*",
     "*_centerline.*",
+    "*_xfm.*",
     "work",
     "sub-*/figures",
     "logs",

@@ -212,3 +212,25 @@ def test_a_missing_model_is_named_with_the_command_that_brings_it(one, tmp_path)
         env={**__import__("os").environ, "NEURAXIS_RESOURCES": str(tmp_path / "none")},
     )  # fmt: skip
     assert done.returncode != 0 and "neuraxis fetch spinalcord" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_is_made_when_asked_has_its_names_and_is_valid_bids(one, neck_bids):
+    draw(
+        one,
+        "seg-manual",
+        nibabel.load(neck_bids / "derivatives/truth/sub-01/anat/sub-01_space-T2starw_label-SC_mask.nii.gz"),
+    )
+    draw(
+        one,
+        "label-discs_dlabel",
+        nibabel.load(neck_bids / "derivatives/truth/sub-01/anat/sub-01_space-T2starw_desc-discs_dseg.nii.gz"),
+    )
+    asked = "warp_to_straight warp_from_straight straight_image smooth_image flat_image level_points continuous_levels".split()
+    run(one, "--outputs", *asked)
+    found = {path.name for path in (one.parent / "out/sub-01/anat").glob("*.nii.gz")}
+    names = "from-T2starw_to-straight_mode-image_xfm from-straight_to-T2starw_mode-image_xfm space-T2starw_desc-straight_T2starw"
+    names += " space-T2starw_desc-smooth_T2starw space-T2starw_desc-flat_T2starw space-T2starw_desc-bodies_dseg space-T2starw_desc-levels_probseg"
+    assert {f"sub-01_{name}.nii.gz" for name in names.split()} <= found
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    done = subprocess.run([validator, "--format", "json", one.parent / "out"], capture_output=True, text=True)
+    assert not [i for i in json.loads(done.stdout)["issues"]["issues"] if i["severity"] == "error"]

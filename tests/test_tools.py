@@ -40,3 +40,38 @@ def test_labels_are_made_kept_and_compared(neck_bids, tmp_path):
     assert json.loads(distance.read_text())["Value"] == 0
     done = neuraxis("tool", "cord.points.keep", "--points", two, "-o", one, check=64)
     assert "--values" in done.stderr
+
+
+def test_itk_straightens_with_our_displacements(neck_bids, tmp_path):
+    """SimpleITK applies the field and gives our own straight image; and the field back gives the image around the cord."""
+    import SimpleITK as sitk
+
+    truth = neck_bids / "derivatives/truth/sub-01/anat/sub-01_space-T2w_"
+    raw = neck_bids / "sub-01/anat/sub-01_T2w.nii.gz"
+    line, straight, there, back = (
+        tmp_path / "line.tsv",
+        tmp_path / "straight.nii.gz",
+        tmp_path / "to.nii.gz",
+        tmp_path / "from.nii.gz",
+    )
+    neuraxis("tool", "cord.centerline.bspline", "--cord", f"{truth}label-SC_probseg.nii.gz", "-o", line)
+    words = ("--image", raw, "--centerline", line)
+    neuraxis("tool", "cord.straightening.straighten", *words, "--interpolation", "linear", "-o", straight)
+    neuraxis("tool", "cord.warps.straightening_warps", *words, "-o", there, back)
+    image = sitk.Cast(sitk.ReadImage(str(raw)), sitk.sitkFloat32)
+
+    def applied(moving, file):
+        field = sitk.Cast(sitk.ReadImage(str(file)), sitk.sitkVectorFloat64)
+        grid = sitk.VectorIndexSelectionCast(field, 0)  # resampling empties the field: its grid is kept apart
+        return sitk.Resample(moving, grid, sitk.DisplacementFieldTransform(field), sitk.sitkLinear, 0.0)
+
+    made = applied(image, there)
+    ours = sitk.GetArrayFromImage(sitk.ReadImage(str(straight)))
+    theirs = sitk.GetArrayFromImage(made)
+    middle = tuple(slice(n // 4, 3 * n // 4) for n in ours.shape)
+    assert np.abs(ours[middle] - theirs[middle]).max() < 0.02 * ours.max()
+    returned = sitk.GetArrayFromImage(applied(made, back))
+    cord = sitk.GetArrayFromImage(sitk.ReadImage(f"{truth}label-SC_mask.nii.gz")) > 0
+    inside = cord & (returned > 0)
+    assert inside.sum() > 0.9 * cord.sum()
+    assert np.corrcoef(returned[inside], sitk.GetArrayFromImage(image)[inside])[0, 1] > 0.6

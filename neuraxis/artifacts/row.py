@@ -24,7 +24,8 @@ class View:
 class File:
     """Where a BIDS derivative of an artifact lies: folder, entities beside those of the source, and suffix.
 
-    `unit` is the unit in the file (BIDS fixes it by suffix); it is changed at the door, in `bids/derivatives.py`.
+    An entity of no value takes the suffix of the source. `unit` is the unit in the file (BIDS fixes it by suffix); it is
+    changed at the door, in `bids/derivatives.py`.
     `per_echo` writes one file per echo, with its `echo` entity; an empty `suffix` is that of the source. `twins` are more
     `desc` values under which the same file stands: BIDS wants a magnitude beside every field map. A file of other hands is found
     under the same name, under the names of the artifacts in `also`, and under `given`, endings behind the name of the source
@@ -58,7 +59,8 @@ class Artifact:
     """One thing that flows.
 
     `keep`: "always" (a result), "asked" (saved when `--outputs` names it) or "never" (only ever in the work folder).
-    `kind`: a map (numbers per voxel), a mask (0 or 1), labels (whole numbers per voxel), a table, a number, numbers or a text.
+    `kind`: a map (numbers per voxel), a mask (0 or 1), labels (whole numbers per voxel), a warp
+    (a displacement per voxel), a table, a number, numbers or a text.
     `within`: the range that a given file has to keep to. `names`: what the labels are called, for their table.
     `pooled`: the tables of all participants are put into one at the level of the group.
     """
@@ -68,7 +70,7 @@ class Artifact:
     unit: str
     shape: str
     meaning: str
-    kind: Literal["map", "mask", "labels", "table", "number", "numbers", "text"] = "map"
+    kind: Literal["map", "mask", "labels", "warp", "table", "number", "numbers", "text"] = "map"
     keep: Literal["always", "asked", "never"] = "never"
     file: File | None = None
     view: View | None = None

@@ -32,7 +32,7 @@ nibabel = lazy.load("nibabel")
 
 ORDER = (
     "sub ses sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi space split "
-    "recording chunk atlas seg scale res den label desc"
+    "recording chunk atlas seg scale res den label from to mode desc"
 ).split()
 """The order of entities in a BIDS name (BIDS 1.11.1, appendix "Entities")."""
 
@@ -95,12 +95,42 @@ def image_bytes(volume: Volume, *, compressed: bool = True) -> bytes:
     return packed.getvalue()
 
 
+_TO_LPS = np.array([-1, -1, 1], np.float32)
+
+
+def warp_bytes(volume: Volume) -> bytes:
+    """A displacement field (RAS+ mm, (X, Y, Z, 3)) as ITK and ANTs read it: NIfTI of five axes, vectors in LPS."""
+    from isal import igzip
+
+    data = (np.asarray(volume.data, np.float32) * _TO_LPS)[:, :, :, None, :]
+    image = nibabel.Nifti1Image(data, volume.grid.matrix)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_intent("vector")
+    image.set_sform(volume.grid.matrix, code=1)
+    image.set_qform(volume.grid.matrix, code=1, strip_shears=True)
+    return bytes(igzip.compress(image.to_bytes(), 1))
+
+
+def read_warp(path: Path) -> Volume:
+    """A displacement field of our own writing; RAS+ mm, (X, Y, Z, 3)."""
+    try:
+        image = nibabel.load(path)
+        data = np.asarray(image.dataobj, dtype=np.float32).reshape(*image.shape[:3], 3)
+    except Exception as error:  # nibabel, zlib and the file system each have their own
+        raise DataError(f"{path} cannot be read: {error}.", "Remove it: it will be written again.") from error
+    return Volume(data * _TO_LPS, Grid.of(data.shape, image.affine))
+
+
 def echo_by_echo(data: Any) -> Any:
     """The same numbers laid out as this app keeps them: C order, whole echoes one after the other.
 
     Sums over another layout round differently; a loaded array has to give the same bits as a made one.
     """
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(data, -1, 0)), 0, -1) if data.ndim == 4 else np.ascontiguousarray(data)
+    return (
+        np.moveaxis(np.ascontiguousarray(np.moveaxis(data, -1, 0)), 0, -1)
+        if data.ndim == 4
+        else np.ascontiguousarray(data)
+    )
 
 
 def read_image(path: Path, artifact: Artifact, field_strength: float | None = None) -> Volume:
@@ -118,7 +148,9 @@ def read_image(path: Path, artifact: Artifact, field_strength: float | None = No
         raise DataError(f"{path} holds values that are not finite.", "Mend the file: NaN and Inf are never replaced.")
     if artifact.kind == "labels":
         if not np.array_equal(data, np.rint(data)):
-            raise DataError(f"{path} holds values that are not whole numbers.", "It should hold labels: was it resampled?")
+            raise DataError(
+                f"{path} holds values that are not whole numbers.", "It should hold labels: was it resampled?"
+            )
         return Volume(data.astype(np.int16), Grid.of(data.shape, image.affine))
     if artifact.within and not (artifact.within[0] <= data.min() and data.max() <= artifact.within[1]):
         low, high = artifact.within
@@ -167,7 +199,10 @@ class UnitStore:
         artifact = ARTIFACTS[name]
         if artifact.file is None or not (artifact.keep == "always" or name in self.asked):
             return []
-        entities = {**self.entities, **dict(artifact.file.entities)}
+        told = {name: value or self.suffix for name, value in artifact.file.entities}
+        entities = {**self.entities, **told}
+        if "from" in told:
+            entities.pop("space", None)
         if self.label:
             entities["desc"] = entities.get("desc", "") + self.label
         folder = self.out / f"sub-{entities['sub']}"
@@ -202,6 +237,8 @@ class UnitStore:
                 return Volume(echo_by_echo(data), Grid.of(data.shape, held["affine"]))
         if ARTIFACTS[name].kind == "table":
             return tables.read(paths[0], ARTIFACTS[name])
+        if ARTIFACTS[name].kind == "warp":
+            return read_warp(paths[0])
         parts = [read_image(path, ARTIFACTS[name], self.field_strength) for path in paths]
         if not ARTIFACTS[name].file.per_echo:  # type: ignore[union-attr]
             return parts[0]
@@ -231,7 +268,7 @@ class UnitStore:
             sidecar = self._sidecar(path)
             with contextlib.suppress(FileNotFoundError):
                 sidecar.unlink()
-            content = image_bytes(Volume(part, value.grid))
+            content = (warp_bytes if artifact.kind == "warp" else image_bytes)(Volume(part, value.grid))
             text = self.metadata(artifact, key, by, number if file.per_echo else None)
             for twin in (path, *self._twins(path, file.twins)):
                 write_atomically(twin, content)
@@ -239,7 +276,9 @@ class UnitStore:
                 if artifact.names:
                     write_atomically(self._sidecar(twin).with_suffix(".tsv"), tables.label_table(artifact.names, part))
         back = (
-            stored if stored.dtype.kind in "bi" else _change_unit(stored, file.unit, artifact.unit, self.field_strength, "")
+            stored
+            if stored.dtype.kind in "bi"
+            else _change_unit(stored, file.unit, artifact.unit, self.field_strength, "")
         )
         return Volume(back, value.grid)
 

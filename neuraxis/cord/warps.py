@@ -1,0 +1,48 @@
+"""Straightening as a pair of displacement fields that other programs can apply."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuraxis.cord.straightening import straightening_fields
+from neuraxis.table import Table
+from neuraxis.volume import Array, Volume
+
+_NOWHERE_MM = 1e4
+"""Displacement where there is nothing to be found: 10 m away, outside every image, so that it is filled with background."""
+
+
+def straightening_warps(image: Volume, centerline: Table, *, width: float = 35.0) -> tuple[Volume, Volume]:
+    """Displacement fields that straighten an image, and that bend it back.
+
+    Each gives, where a value is wanted, the way to where it is found, so that out(p) = in(p + field(p)). Where nothing is to
+    be found (sections that cross, voxels away from the cord) the field leads out of every image.
+
+    Parameters
+    ----------
+    image
+        Cord image, of which only the grid is used; (X, Y, Z).
+    centerline
+        Centerline of the cord; columns x_mm, y_mm, z_mm in RAS+ mm, one row per slice from below upwards.
+    width
+        Width and depth of the straight frame around the cord; mm, above 0.
+
+    Returns
+    -------
+    Field on the straight grid, to the body; RAS+ mm, (X, Y, Z, 3): it straightens the image.
+    Field on the image's grid, to the straight frame; RAS+ mm, (X, Y, Z, 3): it bends the straight image back.
+
+    Raises
+    ------
+    ValueError: width is not above 0, or the centerline has fewer than two slices or does not run upwards.
+
+    References
+    ----------
+    De Leener 2017, doi:10.1002/jmri.25622
+    """
+    straight, bent = straightening_fields(image, centerline, width=width)
+    return Volume(_led_away(straight.data), straight.grid), Volume(_led_away(bent.data), bent.grid)
+
+
+def _led_away(field: Array) -> Array:
+    return np.where(np.isfinite(field), field, np.float32(_NOWHERE_MM)).astype(np.float32)
