@@ -19,7 +19,21 @@ from neuraxis.volume import Grid, Volume
 
 nibabel = lazy.load("nibabel")
 
-SUFFIXES = ("T1w", "T2w", "T2starw", "PDw", "MEGRE", "MTS", "UNIT1", "MTR", "MTRmap", "PDT2", "FLAIR", "inplaneT2", "inplaneT1")
+SUFFIXES = (
+    "T1w",
+    "T2w",
+    "T2starw",
+    "PDw",
+    "MEGRE",
+    "MTS",
+    "UNIT1",
+    "MTR",
+    "MTRmap",
+    "PDT2",
+    "FLAIR",
+    "inplaneT2",
+    "inplaneT1",
+)
 """Anatomical images in which a cord can be seen. Parts and inversions (INV1, INV2) of MP2RAGE are left to its UNIT1."""
 
 CORD_PARTS = ("SPINE", "CSPINE", "TSPINE", "LSPINE", "CTSPINE", "TLSPINE", "LSSPINE", "SPINALCORD", "CORD", "NECK")
@@ -83,7 +97,9 @@ def _referred(units: list[Unit]) -> list[Unit]:
     found = []
     thickness = {unit.name: _thickness(unit) for unit in units}
     for unit in units:
-        thin = [one for one in units if one.session == unit.session and one.sure and thickness[one.name] <= _THIN_SLICE_MM]
+        thin = [
+            one for one in units if one.session == unit.session and one.sure and thickness[one.name] <= _THIN_SLICE_MM
+        ]
         thin.sort(key=lambda one: _BEST.index(one.suffix) if one.suffix in _BEST else len(_BEST))
         found.append(replace(unit, reference=thin[0]) if thin and thickness[unit.name] > _THIN_SLICE_MM else unit)
     return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -22,10 +21,10 @@ import numpy as np
 from neuraxis import __version__
 from neuraxis.artifacts import ARTIFACTS, Artifact
 from neuraxis.bids import tables
+from neuraxis.bids.nifti import change_unit, echo_by_echo, image_bytes, read_image, read_warp, warp_bytes
 from neuraxis.engine import PlannedStep
-from neuraxis.errors import DataError, OutputError
+from neuraxis.errors import OutputError
 from neuraxis.table import Table
-from neuraxis.units import hz_per_ppm
 from neuraxis.volume import Grid, Volume
 
 nibabel = lazy.load("nibabel")
@@ -75,104 +74,6 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def image_bytes(volume: Volume, *, compressed: bool = True) -> bytes:
-    """`volume` as a NIfTI file; masks in uint8, labels in int16, all else in float32. The same volume gives the same bytes."""
-    from isal import igzip
-
-    whole = {"b": np.uint8, "i": np.int16, "u": np.int16}
-    data = np.asarray(volume.data, whole.get(volume.data.dtype.kind, np.float32))
-    image = nibabel.Nifti1Image(data, volume.grid.matrix)
-    image.header.set_xyzt_units("mm", "sec")
-    image.set_sform(volume.grid.matrix, code=1)
-    image.set_qform(volume.grid.matrix, code=1, strip_shears=True)
-    if not compressed:
-        return bytes(image.to_bytes())
-    packed = io.BytesIO()
-    with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=packed, mtime=0) as file:
-        file.write(image.to_bytes())
-    return packed.getvalue()
-
-
-_TO_LPS = np.array([-1, -1, 1], np.float32)
-
-
-def warp_bytes(volume: Volume) -> bytes:
-    """A displacement field (RAS+ mm, (X, Y, Z, 3)) as ITK and ANTs read it: NIfTI of five axes, vectors in LPS."""
-    from isal import igzip
-
-    data = (np.asarray(volume.data, np.float32) * _TO_LPS)[:, :, :, None, :]
-    image = nibabel.Nifti1Image(data, volume.grid.matrix)
-    image.header.set_xyzt_units("mm", "sec")
-    image.header.set_intent("vector")
-    image.set_sform(volume.grid.matrix, code=1)
-    image.set_qform(volume.grid.matrix, code=1, strip_shears=True)
-    return bytes(igzip.compress(image.to_bytes(), 1))
-
-
-def read_warp(path: Path) -> Volume:
-    """A displacement field of our own writing; RAS+ mm, (X, Y, Z, 3)."""
-    try:
-        image = nibabel.load(path)
-        data = np.asarray(image.dataobj, dtype=np.float32).reshape(*image.shape[:3], 3)
-    except Exception as error:  # nibabel, zlib and the file system each have their own
-        raise DataError(f"{path} cannot be read: {error}.", "Remove it: it will be written again.") from error
-    return Volume(data * _TO_LPS, Grid.of(data.shape, image.affine))
-
-
-def echo_by_echo(data: Any) -> Any:
-    """The same numbers laid out as this app keeps them: C order, whole echoes one after the other.
-
-    Sums over another layout round differently; a loaded array has to give the same bits as a made one.
-    """
-    return (
-        np.moveaxis(np.ascontiguousarray(np.moveaxis(data, -1, 0)), 0, -1)
-        if data.ndim == 4
-        else np.ascontiguousarray(data)
-    )
-
-
-def read_image(path: Path, artifact: Artifact, field_strength: float | None = None) -> Volume:
-    """The artifact in a NIfTI file, in the artifact's own unit; the sidecar's `Units`, if any, decide."""
-    try:
-        image = nibabel.load(path)
-        data = echo_by_echo(np.asarray(image.dataobj, dtype=np.float32))
-    except Exception as error:  # nibabel, zlib and the file system each have their own
-        raise DataError(f"{path} cannot be read: {error}.", "Is it a whole NIfTI file?") from error
-    if artifact.kind == "mask":
-        return Volume(data > 0.5, Grid.of(data.shape, image.affine))
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    declared = read_json(path.with_name(stem + ".json")).get("Units") or (artifact.file.unit if artifact.file else "")
-    if not np.isfinite(data).all():
-        raise DataError(f"{path} holds values that are not finite.", "Mend the file: NaN and Inf are never replaced.")
-    if artifact.kind == "labels":
-        if not np.array_equal(data, np.rint(data)):
-            raise DataError(
-                f"{path} holds values that are not whole numbers.", "It should hold labels: was it resampled?"
-            )
-        return Volume(data.astype(np.int16), Grid.of(data.shape, image.affine))
-    if artifact.within and not (artifact.within[0] <= data.min() and data.max() <= artifact.within[1]):
-        low, high = artifact.within
-        raise DataError(
-            f"{path} holds values from {data.min():.4g} to {data.max():.4g}, and {low:g} to {high:g} are wanted.",
-            "A mask is 0 and 1, a soft mask anything between.",
-        )
-    return Volume(_change_unit(data, declared, artifact.unit, field_strength, path), Grid.of(data.shape, image.affine))
-
-
-def _change_unit(data: Any, have: str, want: str, field_strength: float | None, path: Any) -> Any:
-    if want == "" or have in ("", want, "arbitrary"):
-        return data
-    if field_strength is None or {have, want} != {"Hz", "ppm"}:
-        hint = (
-            "Give the field strength."
-            if {have, want} == {"Hz", "ppm"}
-            else "Convert it, and say so in Units of its sidecar."
-        )
-        raise DataError(f"{path} is in {have}, and {want} is needed.", hint)
-    factor = hz_per_ppm(field_strength)
-    return (data * np.float32(factor) if want == "Hz" else data / np.float32(factor)).astype(np.float32)
 
 
 @dataclass
@@ -259,7 +160,7 @@ class UnitStore:
         stored = (
             value.data
             if value.data.dtype.kind in "bi"
-            else _change_unit(
+            else change_unit(
                 np.asarray(value.data, np.float32), artifact.unit, file.unit, self.field_strength, paths[0]
             )
         )
@@ -278,7 +179,7 @@ class UnitStore:
         back = (
             stored
             if stored.dtype.kind in "bi"
-            else _change_unit(stored, file.unit, artifact.unit, self.field_strength, "")
+            else change_unit(stored, file.unit, artifact.unit, self.field_strength, "")
         )
         return Volume(back, value.grid)
 

@@ -67,7 +67,9 @@ def read(path: Path, artifact: Artifact) -> Table:
     head, body = rows[0], rows[1:]
     if any(len(row) != len(head) for row in body):
         raise DataError(f"{path} is no whole table.", "Remove it: it will be written again.")
-    return Table({name: _column([r[n] for r in body], artifact, name) for n, name in enumerate(head) if name not in WHO})
+    return Table(
+        {name: _column([r[n] for r in body], artifact, name) for n, name in enumerate(head) if name not in WHO}
+    )
 
 
 def _column(cells: list[str], artifact: Artifact, name: str) -> Any:
