@@ -24,6 +24,8 @@ class Watcher:
 
     def __init__(self, unit: Unit, plan: Plan, store: UnitStore) -> None:
         self.plan, self.store, self.participant = plan, store, unit.participant
+        self.certain = unit.sure
+        """Whether a failure is one: in a doubtful unit the first one says that there is nothing in it."""
         self.memory = PeakMemory()
         self.steps: dict[str, dict[str, Any]] = {}
         self.statistics: dict[str, Any] = {}
@@ -40,6 +42,7 @@ class Watcher:
 
     def finished(self, one: PlannedStep, made: Mapping[str, Any], seconds: float, warned: Sequence[str]) -> None:
         peak = self.memory.read()
+        self.certain |= any(ARTIFACTS[name].keep == "always" for name in made)
         self.say(f"{one.step.by.title} ({one.method.name}): {seconds:.1f} s, {peak:.0f} MiB")
         for text in warned:
             self.say(f"warning: {text}")
@@ -60,9 +63,10 @@ class Watcher:
                 self.statistics[name] = statistics(ARTIFACTS[name].unit, value.data)
 
     def failed(self, one: PlannedStep, error: NeuraxisError) -> None:
-        self.say(f"failed: {error.sentence()}")
+        self.say(f"{'failed' if self.certain else 'nothing to measure'}: {error.sentence()}")
         self.errors.append(error)
-        self.steps[one.step.by.name] = step_entry(self.plan, one, "failed") | {"reason": error.sentence()}
+        status = "failed" if self.certain else "skipped"
+        self.steps[one.step.by.name] = step_entry(self.plan, one, status) | {"reason": error.sentence()}
 
     def blocked(self, one: PlannedStep, reason: str) -> None:
         self.steps[one.step.by.name] = step_entry(self.plan, one, "skipped") | {"reason": reason}

@@ -41,7 +41,7 @@ BRAIN_PARTS = ("BRAIN", "HEAD", "SKULL")
 """What `BodyPart` (DICOM's Body Part Examined) or the entity bodypart- can say, in capitals without spaces."""
 
 _NARROW_MM = 100.0
-"""A field of view from right to left that no head fits into: a sagittal slab, or a small axial one."""
+"""A field of view that no head fits into: a sagittal slab is of the cord, what is small all around may be a part of anything."""
 
 _TALL_MM = 200.0
 """A head is at most about 170 mm from the vertex to the foramen magnum: a taller field of view holds some neck."""
@@ -136,9 +136,9 @@ def in_view(unit: Unit) -> View:
         if part in BRAIN_PARTS:
             return "brain"
     across, deep, tall = extent(grid_of_file(unit.magnitude[0]))
-    if across <= _NARROW_MM or deep <= _NARROW_MM:
+    if across <= _NARROW_MM and min(deep, tall) > _NARROW_MM:
         return "cord"
-    return "perhaps" if tall <= _THIN_MM or tall >= _TALL_MM else "brain"
+    return "perhaps" if min(across, deep) <= _NARROW_MM or tall <= _THIN_MM or tall >= _TALL_MM else "brain"
 
 
 def extent(grid: Grid) -> tuple[float, float, float]:

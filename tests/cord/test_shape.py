@@ -433,7 +433,7 @@ def test_the_ends_of_a_mask_inside_the_view_and_a_cord_at_the_border():
     data[:, :, :4] = data[:, :, 16:] = 0
     table = _shape(Volume(data, cord.grid))
     assert table["why"][0] == "end of the mask; at the border of the image"
-    assert (table["trusted"] == 0).all() and "cut off" in table["why"][6]
+    assert (table["trusted"] == 0).all() and "border of the image" in table["why"][6]
 
 
 def test_one_slice():

@@ -7,9 +7,7 @@ import math
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.cord.path.contours import closed_contours, ellipses, mirror_symmetry
 from neuraxis.cord.path.slices import Stack, body, stack
-from neuraxis.numerics.minimum_path import path_through_slices
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
@@ -131,6 +129,8 @@ def tubular(
 
 def _coarse(slices: Stack, slope_cost: float, symmetry: float, midline: float) -> Array:
     """Path at 2 mm over the whole view, by either contrast in each slice; (Z, 2), mm."""
+    from neuraxis.cord.path.contours import closed_contours, mirror_symmetry
+
     numbers = slices.slices
     depth, middle = body(numbers)
     deep = np.clip((depth - _SKIN[0]) / (_SKIN[1] - _SKIN[0]), 0, 1)
@@ -152,6 +152,8 @@ def _coarse(slices: Stack, slope_cost: float, symmetry: float, midline: float) -
 
 def _fine(slices: Stack, coarse: Array, slope_cost: float) -> tuple[Array, Array, Array]:
     """Path at 1 mm about the coarse one; the score and the area of the contour (mm2) in each slice."""
+    from neuraxis.cord.path.contours import closed_contours, ellipses
+
     numbers = slices.slices
     x, y = np.indices(numbers.shape[1:])
     away = np.hypot(x - coarse[:, :1, None], y - coarse[:, 1:, None])
@@ -174,6 +176,8 @@ def _fine(slices: Stack, coarse: Array, slope_cost: float) -> tuple[Array, Array
 
 
 def _path(score: Array, spacing: float, slope_cost: float, pixel: int) -> tuple[Array, float]:
+    from neuraxis.numerics.minimum_path import path_through_slices
+
     weights = np.full(len(score) - 1, slope_cost * pixel**2 / spacing**2)
     return path_through_slices(score, weights, math.ceil((_STEEPEST * spacing + 2) / pixel))
 
@@ -197,6 +201,8 @@ def _kept(score: Array, like: Array, area: Array, spacing: float, end_score: flo
 
 def _likeness(slices: Array, path: Array) -> Array:
     """Mean correlation of each slice's surroundings (11 mm) of the path with the neighbours'; of both sides in one slice."""
+    from neuraxis.cord.path.contours import mirror_symmetry
+
     if len(slices) == 1:
         return np.minimum(1.0, mirror_symmetry(slices)[:, path[0, 0], path[0, 1]] / _LIKE_ITSELF)
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)[:, None]

@@ -8,7 +8,6 @@ import warnings
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.cord.segmentation.contours import area_centre, closed_radius, profiles, seen_from, share_inside
 from neuraxis.cord.tissues.column import checked_path
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
@@ -113,6 +112,8 @@ def polar(
     Horsfield 2010, doi:10.1016/j.neuroimage.2009.12.121
     De Leener 2014, doi:10.1016/j.neuroimage.2014.04.051
     """
+    from neuraxis.cord.segmentation.contours import share_inside
+
     _check(
         edge=edge,
         region=region,
@@ -177,6 +178,8 @@ class _Search:
         self.blur = max(0.4, 0.5 * math.sqrt(size[0] * size[1])) / _BIN
 
     def run(self, centres: Array, iterations: int) -> tuple[Array, Array, Array]:
+        from neuraxis.cord.segmentation.contours import closed_radius, profiles
+
         usual = 1 / np.hypot(np.cos(self.angles) / _USUAL[0], np.sin(self.angles) / _USUAL[1])
         sure = np.ones((len(centres), _TURNS))
         radius = np.tile(usual, (len(centres), 1))
@@ -255,6 +258,8 @@ class _Search:
 
     def _recentred(self, centres: Array, radius: Array, sure: Array) -> tuple[Array, Array, Array]:
         """The outline, and how sure each direction is, about its own centre of area."""
+        from neuraxis.cord.segmentation.contours import area_centre, seen_from
+
         moved = self._smooth(centres + area_centre(radius, self.angles), 3.0)
         again, surely = seen_from(centres - moved, radius, self.angles, (sure,))
         return moved, again, surely
