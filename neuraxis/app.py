@@ -6,8 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +69,6 @@ def _say(text: str) -> None:
     print(f"neuraxis: {text}", file=sys.stderr, flush=True)
 
 
-@dataclass(frozen=True)
-class _Result:
-    record: dict[str, Any]
-    exit_code: int
-
-
 def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) -> int:
     filters = dataset.Filters.of(
         session=options.session_label,
@@ -86,10 +79,11 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
     )
     check_outputs(options)  # a name that does not exist stops the run before it begins
     device = choose_device(options.device)
-    files = dataset.layout(options.bids_dir, labels, options.bids_database_dir)
+    index = dataset.layout(options.bids_dir, labels, options.bids_database_dir)
     tasks: list[Task] = []
     codes: list[int] = []
     for label in labels:
+        files: Mapping[str, Iterable[Path]] = index or {label: dataset.Folder(options.bids_dir, label)}
         problems: dict[str, tuple[str, NeuraxisError]] = {}
         for kind in KINDS:
             if not targets(kind.pipeline, options):

@@ -17,7 +17,8 @@ import numpy as np
 from neuraxis.arguments import Parser
 from neuraxis.artifacts import ARTIFACTS, Artifact
 from neuraxis.bids import tables
-from neuraxis.bids.derivatives import name_of
+from neuraxis.bids.derivatives import name_of, write_atomically, write_json
+from neuraxis.bids.nifti import image_bytes, read_image, warp_bytes
 from neuraxis.engine import PlannedStep, Step, call
 from neuraxis.errors import MissingInput, UsageError
 from neuraxis.options import families
@@ -149,8 +150,6 @@ def tool(argv: Sequence[str]) -> None:
     made, warned = call(one, values, choose_device(given.device))
     for text in warned:
         print(f"warning: {text}")
-    from neuraxis.bids.derivatives import image_bytes, warp_bytes, write_atomically, write_json
-
     for name, path in zip(step.makes, given.output, strict=True):
         value, artifact = made[name], ARTIFACTS[name]
         told: dict[str, Any] = {"Description": artifact.title, "Neuraxis": {"Method": method.path, "Knobs": settings}}
@@ -207,8 +206,6 @@ def tool_parser(method: Method, step: Step) -> Parser:
 
 
 def _tool_input(name: str, given: list[Any], field_strength: float | None) -> Any:
-    from neuraxis.bids.derivatives import read_image
-
     artifact = ARTIFACTS[name]
     if artifact.kind == "number":
         return float(given[0])

@@ -17,7 +17,7 @@ from neuraxis.errors import NeuraxisError
 from neuraxis.kinds import participants
 from neuraxis.pipelines import CORD_ANAT, QSM
 from neuraxis.report import group, page
-from neuraxis.table import Table
+from neuraxis.table import Table, cell
 
 BIDS_VERSION = "1.11.1"
 IGNORED = (
@@ -55,13 +55,11 @@ def write_dataset_files(out: Path, bids: Path, records: list[dict[str, Any]], se
     write_atomically(out / "references.txt", references.references_txt(uses, software()))
     write_atomically(out / "references.bib", references.bib(uses, software()))
     write_atomically(out / "methods.md", references.methods_paragraph(steps, software()) + "\n")
-    rows = [[r["unit"], r["status"], r.get("exit_code", 0), r.get("seconds", ""), r.get("error", "")] for r in records]
+    rows = [
+        [r["unit"], r["status"], r.get("exit_code", 0), str(r.get("seconds", "")), r.get("error", "")] for r in records
+    ]
     lines = [["unit", "status", "exit_code", "seconds", "error"], *rows]
-    write_atomically(out / "logs" / "status.tsv", "".join("\t".join(_cell(v) for v in line) + "\n" for line in lines))
-
-
-def _cell(value: Any) -> str:
-    return " ".join(str(value).split()) or "n/a"
+    write_atomically(out / "logs" / "status.tsv", "".join("\t".join(cell(v) for v in line) + "\n" for line in lines))
 
 
 def ran(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,16 @@ class Table:
     def where(self, chosen: Array) -> Table:
         """The rows that a mask or an index array chooses."""
         return Table({name: values[chosen] for name, values in self.columns.items()})
+
+
+def cell(value: Any, digits: int = 7, *, whole: bool = True) -> str:
+    """A value as it stands in a TSV file: n/a for none, `digits` significant ones, no tab or line break.
+
+    With `whole`, whole numbers up to 1e15 keep all their digits.
+    """
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if whole and value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
+    return "n/a" if value is None or isinstance(value, float) else " ".join(str(value).split()) or "n/a"
 
 
 def _column(values: Any) -> Array:

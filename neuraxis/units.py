@@ -8,7 +8,6 @@ GYROMAGNETIC_RATIO_HZ_PER_T = 42.577478518e6
 """Proton gyromagnetic ratio over 2 pi; Hz/T. CODATA 2018, doi:10.1103/RevModPhys.93.025010"""
 
 PPM = 1e-6
-MS = 1e-3
 
 
 def larmor_frequency(field_strength: float) -> float:

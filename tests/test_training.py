@@ -60,16 +60,20 @@ def check(image, labels, weight, n):
     assert (weight > 0).all() and (weight <= 1).all()
 
 
-def test_slices_are_sound(cord_slices, tiny):
-    image, labels, weight = cord_slices.CordSlices(tiny, seed=3).batch(24)
+@pytest.mark.parametrize("name", ["cord", "graymatter"])
+def test_slices_are_sound(cord_slices, tiny, name):
+    view = cord_slices.VIEWS[name]
+    image, labels, weight = cord_slices.CordSlices(tiny, view, seed=3).batch(24)
     check(image, labels, weight, 24)
-    areas = labels[:, 1].sum((1, 2)) * 0.25
+    areas = labels[:, 1].sum((1, 2)) * view.step**2
+    grays = labels[:, 2].sum((1, 2)) * view.step**2
+    assert 5 < grays.median() < 30, "a core of 2.1 mm: 13.8 mm2 before it is deformed"
     assert 15 < areas.median() < 160, "the cord keeps a believable size (78.5 mm2 before it is deformed)"
     assert image.std((1, 2, 3)).min() > 0.2
 
 
 def test_same_seed_same_slices(cord_slices, tiny):
-    first, again, other = (cord_slices.CordSlices(tiny, seed=seed).batch(4) for seed in (5, 5, 6))
+    first, again, other = (cord_slices.CordSlices(tiny, cord_slices.VIEWS["cord"], seed=seed).batch(4) for seed in (5, 5, 6))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
 
@@ -84,16 +88,18 @@ def test_coverage_is_the_area(cord_slices):
 
 
 def test_oblique_slice_keeps_the_area(cord_slices, tiny):
-    source = cord_slices.CordSlices(tiny, seed=1)
+    source = cord_slices.CordSlices(tiny, cord_slices.VIEWS["cord"], seed=1)
     stack = torch.zeros(8, 2, 96, 96)
     stack[:, :, 40:56, 36:60] = 1
     assert torch.allclose(source.oblique(stack).sum((2, 3)), stack.sum((2, 3)), rtol=1e-4)
 
 
 @pytest.mark.shared
-def test_slices_of_the_template(cord_slices):
+@pytest.mark.parametrize("name", ["cord", "graymatter"])
+def test_slices_of_the_template(cord_slices, name):
+    view = cord_slices.VIEWS[name]
     fields = cord_slices.read_fields(PAM50, every=40)
-    check(*cord_slices.CordSlices(fields, seed=0).batch(8), 8)
+    check(*cord_slices.CordSlices(fields, view, seed=0).batch(8), 8)
 
 
 def test_manifest_tells_the_files():

@@ -7,7 +7,6 @@ import math
 import torch
 from draws import Draws
 
-STEP = 0.5
 TISSUES = ("csf", "white", "gray", "fat", "muscle", "marrow", "cortical", "disc", "vessel", "dura", "root")
 # Ranges in units of the brightest tissue; "gray" is a factor on white matter. They are wide on purpose: text-book
 # order of brightness, no fit to any image.
@@ -41,8 +40,9 @@ FAMILIES: dict[str, tuple[float, tuple[tuple[float, float], ...]]] = {
 }
 
 
-def intensities(draw: Draws, n: int) -> dict[str, torch.Tensor]:
-    parts = torch.tensor([part for part, _ in FAMILIES.values()])
+def intensities(draw: Draws, n: int, often: dict[str, float]) -> dict[str, torch.Tensor]:
+    """One value per tissue and slice; `often`: how often a family of contrasts is drawn, where not as usual."""
+    parts = torch.tensor([often.get(name, part) for name, (part, _) in FAMILIES.items()])
     ranges = torch.tensor([rows for _, rows in FAMILIES.values()], dtype=torch.float32)
     family = torch.multinomial(parts, n, replacement=True, generator=draw.generator)
     low, high = ranges[family].unbind(-1)
@@ -63,14 +63,14 @@ def over(image: torch.Tensor, cover: torch.Tensor, value: torch.Tensor) -> torch
     return image + cover * (value - image)
 
 
-def band(distance: torch.Tensor, low, high) -> torch.Tensor:
+def band(step: float, distance: torch.Tensor, low, high) -> torch.Tensor:
     """Coverage of the pixels whose distance lies between low and high, with soft edges."""
-    return ((distance - low) / STEP + 0.5).clamp(0, 1) * ((high - distance) / STEP + 0.5).clamp(0, 1)
+    return ((distance - low) / step + 0.5).clamp(0, 1) * ((high - distance) / step + 0.5).clamp(0, 1)
 
 
-def disc(shapes: dict, y, x, ry, rx) -> torch.Tensor:
+def disc(step: float, shapes: dict, y, x, ry, rx) -> torch.Tensor:
     radius = (((shapes["ahead"] - y) / ry) ** 2 + ((shapes["left"] - x) / rx) ** 2).sqrt()
-    return ((1 - radius) * torch.minimum(ry, rx) / STEP + 0.5).clamp(0, 1)
+    return ((1 - radius) * torch.minimum(ry, rx) / step + 0.5).clamp(0, 1)
 
 
 def surroundings(draw: Draws, n: int, shapes: dict, value: dict) -> torch.Tensor:
@@ -92,38 +92,38 @@ def surroundings(draw: Draws, n: int, shapes: dict, value: dict) -> torch.Tensor
     ring = shapes["canal_distance"]
     width = draw.uniform(n, 7, 13)
     tall = draw.uniform(n, 5, 9)
-    front = disc(shapes, draw.uniform(n, 5, 9) + tall, draw.normal(n) * 0.5, tall, width)
+    front = disc(draw.step, shapes, draw.uniform(n, 5, 9) + tall, draw.normal(n) * 0.5, tall, width)
     here = draw.chance(n, 0.6).float()
     inside = torch.where(draw.chance(n, 0.45), value["disc"], value["marrow"])
     body = over(body, front * here, inside * (1 + 0.15 * draw.smooth(n, 8)))
     spine = shapes["spine_distance"] + draw.uniform(n, -1, 1)
     bones = draw.uniform(n, 0.3, 1)
-    body = over(body, ((0.5 - spine / STEP).clamp(0, 1)) * bones, value["marrow"] * (1 + 0.15 * draw.smooth(n, 8)))
-    body = over(body, band(spine, -draw.uniform(n, 0.2, 1), draw.uniform(n, 0, 0.8)) * bones, value["cortical"])
+    body = over(body, ((0.5 - spine / draw.step).clamp(0, 1)) * bones, value["marrow"] * (1 + 0.15 * draw.smooth(n, 8)))
+    body = over(body, band(draw.step, spine, -draw.uniform(n, 0.2, 1), draw.uniform(n, 0, 0.8)) * bones, value["cortical"])
     # laminae and ligaments around the canal, broken here and there
     gap = draw.uniform(n, 0, 3) * torch.sigmoid(1.5 * draw.smooth(n, 6))
     thick = draw.uniform(n, 0.5, 5) * torch.sigmoid(draw.smooth(n, 6))
     wall = torch.where(draw.chance(n, 0.5), value["cortical"], value["marrow"])
-    body = over(body, band(ring, gap, gap + thick) * draw.uniform(n, 0, 1), wall)
+    body = over(body, band(draw.step, ring, gap, gap + thick) * draw.uniform(n, 0, 1), wall)
     epidural = torch.where(draw.smooth(n, 6) > draw.normal(n), value["fat"], value["vessel"])
     image = torch.where(draw.chance(n, 0.33), patchwork, over(body, draw.uniform(n, 0, 0.5), patchwork))
-    image = over(image, band(ring, -1, gap) * torch.where(draw.chance(n, 0.75), 1.0, 0.0), epidural)
+    image = over(image, band(draw.step, ring, -1, gap) * torch.where(draw.chance(n, 0.75), 1.0, 0.0), epidural)
     for _ in range(4):  # vessels, nerve roots in the foramina, joints
         size = draw.uniform(n, 0.6, 3)
         y, x = draw.normal(n) * 9, draw.normal(n) * 13
-        spot = disc(shapes, y, x, size, size * draw.uniform(n, 0.6, 1.6)) * draw.chance(n, 0.6)
+        spot = disc(draw.step, shapes, y, x, size, size * draw.uniform(n, 0.6, 1.6)) * draw.chance(n, 0.6)
         image = over(image, spot, draw.uniform(n, 0, 1))
     # air behind the skin or in the throat
     edge = draw.uniform(n, 14, 40) + 2 * draw.smooth(n, 5)
     behind = torch.where(draw.chance(n, 0.7), -1.0, 1.0) * shapes["ahead"]
-    image = over(image, ((behind - edge) / STEP).clamp(0, 1) * draw.chance(n, 0.3), 0.03 * draw.uniform(n, 0, 1))
+    image = over(image, ((behind - edge) / draw.step).clamp(0, 1) * draw.chance(n, 0.3), 0.03 * draw.uniform(n, 0, 1))
     return image * (1 + draw.uniform(n, 0, 0.15) * draw.smooth(n, 24))
 
 
-def paint(draw: Draws, shapes: dict) -> tuple[torch.Tensor, torch.Tensor]:
+def paint(draw: Draws, shapes: dict, often: dict[str, float]) -> tuple[torch.Tensor, torch.Tensor]:
     """The object before it is scanned, and how far grey and white matter are apart."""
     n = len(shapes["cord"])
-    value = intensities(draw, n)
+    value = intensities(draw, n, often)
     image = surroundings(draw, n, shapes, value)
     # fluid with flow voids, septa and roots
     flow = torch.where(draw.chance(n, 0.35), draw.uniform(n, 0, 0.8), draw.uniform(n, 0, 0.15))
@@ -141,7 +141,7 @@ def paint(draw: Draws, shapes: dict) -> tuple[torch.Tensor, torch.Tensor]:
     empty = (shapes["cord"].amax((1, 2), keepdim=True) < 0.5) | draw.chance(n, 0.08)
     fluid = over(fluid, tail * empty * draw.uniform(n, 0.3, 1), value["root"])
     image = over(image, shapes["canal"], fluid)
-    dura = band(shapes["canal_distance"], -draw.uniform(n, 0, 0.5), draw.uniform(n, 0, 0.6))
+    dura = band(draw.step, shapes["canal_distance"], -draw.uniform(n, 0, 0.5), draw.uniform(n, 0, 0.6))
     image = over(image, dura * torch.where(draw.chance(n, 0.5), draw.uniform(n, 0, 0.9), 0.0), value["dura"])
     # cord
     columns = 1 + draw.normal(n) * 0.04
@@ -162,7 +162,7 @@ def paint(draw: Draws, shapes: dict) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def acquire(draw: Draws, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Coil, artefacts, resolution, noise, resampling to 0.5 mm, standardising; and the resolution (mm), noise SD."""
+    """Coil, artefacts, resolution, noise, resampling to the step, standardising; and the resolution (mm), noise SD."""
     n, size = len(image), draw.size
     image = image.clamp_min(0)
     top = image.amax((1, 2), keepdim=True).clamp_min(0.05)
@@ -206,10 +206,10 @@ def acquire(draw: Draws, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
 
 
 def sampling(draw: Draws, n: int, resolution, sharp, finer) -> tuple[torch.Tensor, torch.Tensor]:
-    """Matrices from the 0.5 mm object to the measured pixels (point spread), and linear interpolation back."""
+    """Matrices from the fine object to the measured pixels (point spread), and linear interpolation back."""
     size = draw.size
-    pixel = (resolution / finer / STEP).clamp_min(0.62)
-    width = (resolution / STEP).clamp_min(0.62)
+    pixel = (resolution / finer / draw.step).clamp_min(0.62)
+    width = (resolution / draw.step).clamp_min(0.62)
     most = math.ceil(size / 0.62) + 2
     fine = torch.arange(size).float()[None, None]
     centres = (torch.arange(most)[None, :, None] - draw.uniform(n, 0, 1)) * pixel

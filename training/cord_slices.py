@@ -3,12 +3,12 @@
 Shapes come from the PAM50 label maps alone, intensities from chance (after SynthSeg, doi:10.1016/j.media.2023.102789):
 no measured image is used. All slices of a batch are made together with torch.
 
-Arrays are (slice, A-P, R-L): the second index grows to the front, the third to the left, 0.5 mm apart.
+Arrays are (slice, A-P, R-L): the second index grows to the front, the third to the left.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,33 @@ import torch.nn.functional as F
 from draws import Draws
 from scipy import ndimage
 
-STEP = 0.5  # mm, in plane
-SIZE = 96  # pixels: 48 mm
+STEP = 0.5  # mm, of PAM50 in plane
 CLASSES = ("canal", "cord", "gray_matter")
+
+
+@dataclass(frozen=True)
+class View:
+    """What a model sees, and how its slices are drawn."""
+
+    step: float  # mm, in plane
+    size: int = 96  # pixels
+    off: float = 8.0  # mm, of the cord from the middle of the crop at most
+    bends: float = 1.0  # factor on the bends
+    share: tuple[float, ...] = (1.0, 2.0, 3.0)  # of the classes in the cross-entropy: the small ones would be lost
+    often: dict[str, float] = field(default_factory=dict)  # contrasts, where not as usual
+
+
+# The second looks closer, where the first has found the cord, and at the contrasts that show grey matter.
+VIEWS = {
+    "cord": View(0.5),
+    "graymatter": View(
+        0.25,
+        off=2.5,
+        bends=0.3,
+        share=(0.5, 1.0, 5.0),
+        often={"any": 0.15, "T2w": 0.05, "T1w": 0.08, "T2*w": 0.47, "MT": 0.2, "DWI": 0.05},
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +56,7 @@ class Fields:
     cord: torch.Tensor
     canal: torch.Tensor
     spine: torch.Tensor
-    gray_matter: torch.Tensor
+    gray_matter: torch.Tensor  # distance, three times as fine in plane
     dorsal: torch.Tensor  # dorsal columns
     centre: torch.Tensor  # (Z, 2) of the cord, pixel
     weight: torch.Tensor  # (Z,) how often a level is drawn
@@ -54,6 +78,23 @@ def signed_distance(mask: np.ndarray, smooth: float) -> np.ndarray:
             out[k] = 60.0
     out -= 0.5 * np.sign(out)  # distances run between voxel centres, the border lies half way
     return ndimage.gaussian_filter(out, (smooth, 1.0, 1.0)) * STEP
+
+
+FINE = 3  # pixels of the grey matter's distance per pixel of PAM50
+AROUND = 24  # pixels of PAM50 that it reaches from the cord's centre
+
+
+def fine_distance(soft: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Distance to the border of the grey matter in mm around the cord's centre, fine enough for the horns' tips."""
+    out = np.full((len(soft), 2 * AROUND * FINE + 1, 2 * AROUND * FINE + 1), 20, np.float32)
+    axis = np.arange(-AROUND * FINE, AROUND * FINE + 1) / FINE
+    for k, (plane, (y, x)) in enumerate(zip(soft, centres, strict=True)):
+        if plane.max() > 0.5:
+            where = np.stack(np.meshgrid(y + axis, x + axis, indexing="ij"))
+            mask = ndimage.map_coordinates(plane.astype(np.float32), where, order=1) > 0.4
+            apart = ndimage.distance_transform_edt(~mask) - ndimage.distance_transform_edt(mask)
+            out[k] = ndimage.gaussian_filter(apart - 0.5 * np.sign(apart), 1.0) * STEP / FINE
+    return out
 
 
 def read_fields(folder: Path, every: int = 2) -> Fields:
@@ -78,7 +119,7 @@ def read_fields(folder: Path, every: int = 2) -> Fields:
         signed_distance(cord[levels], 1 / every),
         signed_distance((cord | csf)[levels], 1 / every),
         signed_distance(template["spine"][levels] > 0, 1 / every),
-        template["gm"][levels],
+        fine_distance(template["gm"][levels], centres),
         dorsal,
     )
     maps = [torch.from_numpy(np.ascontiguousarray(a)).half() for a in arrays]
@@ -98,17 +139,17 @@ def coverage(distance: torch.Tensor) -> torch.Tensor:
 class CordSlices:
     """An endless source of batches; the same seed gives the same slices."""
 
-    def __init__(self, fields: Fields, seed: int = 0, size: int = SIZE):
-        self.fields, self.size = fields, size
-        self.draw = Draws(seed, size)
-        half = (size - 1) / 2
-        axis = (torch.arange(size) - half) * STEP
+    def __init__(self, fields: Fields, view: View, seed: int = 0):
+        self.fields, self.view, self.size = fields, view, view.size
+        self.draw = Draws(seed, view.size, view.step)
+        half = (view.size - 1) / 2
+        axis = (torch.arange(view.size) - half) * view.step
         self.ahead, self.left = torch.meshgrid(axis, axis, indexing="ij")  # mm from the middle of the crop
 
     def batch(self, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Images (n, 1, A-P, R-L), labels (n, 3, A-P, R-L) of canal, cord, gray matter, loss weights (n, 3)."""
         shapes = self.shapes(n)
-        image, contrast = appearance.paint(self.draw, shapes)
+        image, contrast = appearance.paint(self.draw, shapes, self.view.often)
         labels = torch.stack([shapes["canal"], shapes["cord"], shapes["gray_matter"]], 1)
         both = self.oblique(torch.cat([image[:, None], labels], 1))
         image, resolution, noise = appearance.acquire(self.draw, both[:, 0])
@@ -126,11 +167,11 @@ class CordSlices:
         draw, fields = self.draw, self.fields
         z = torch.multinomial(fields.weight, n, replacement=True, generator=draw.generator)
         # the middle of the crop follows a rough path, off by a few mm
-        off = draw.uniform(n, 0, 8) * draw.uniform(n, 0, 1)
+        off = draw.uniform(n, 0, self.view.off) * draw.uniform(n, 0, 1)
         way = draw.uniform(n, 0, 2 * np.pi)
         ahead, left = self.ahead + off * way.sin(), self.left + off * way.cos()
         ahead, left = self.turn(n, ahead, left)
-        bend = [sum(draw.smooth(n, cells) * draw.uniform(n, 0, amp) for cells, amp in BENDS) for _ in "yx"]
+        bend = [sum(draw.smooth(n, cells) * draw.uniform(n, 0, amp * self.view.bends) for cells, amp in BENDS) for _ in "yx"]
         ahead, left = ahead + bend[0], left + bend[1]
         ahead, left = self.indent(n, ahead, left)
 
@@ -141,16 +182,14 @@ class CordSlices:
         flat = torch.where(draw.chance(n, 0.25), draw.uniform(n, 0.5, 1), draw.uniform(n, 0.88, 1.15))
         own = draw.uniform(n, 0.8, 1.2)
         y, x = (ahead + room * way.sin()) / (own * flat), (left + room * way.cos()) / (own / flat.sqrt())
-        cord, gm, dorsal = self.sample(z, y, x, ("cord", "gray_matter", "dorsal")).unbind(1)
-        grow = draw.uniform(n, 0.82, 1.18)
-        waver = [draw.smooth(n, 12) * draw.uniform(n, 0, 0.3) for _ in "yx"]
-        gm = self.sample(z, y / grow + waver[0], x / grow + waver[1], ("gray_matter",))[:, 0]
+        cord, dorsal = self.sample(z, y, x, ("cord", "dorsal")).unbind(1)
+        gm = self.gray_matter(z, y, x)
 
         cord = coverage(cord)
         # the sac: from hugging the cord to wide
         canal_distance = canal - torch.where(draw.chance(n, 0.2), draw.uniform(n, -3, 0), draw.uniform(n, -0.8, 1.8))
         canal = torch.maximum(coverage(canal_distance), cord)
-        gm = coverage(draw.uniform(n, 0.35, 0.6) - gm) * cord
+        gm = gm * cord
         return {
             "canal": canal,
             "cord": cord,
@@ -163,6 +202,20 @@ class CordSlices:
             "cord_ahead": y,
             "cord_left": x,
         }
+
+    def gray_matter(self, z: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Coverage of grey matter: larger or smaller, its horns longer or shorter, thinner or thicker than PAM50's.
+
+        The template's horns are those of a mean: shorter and thicker than the horns of one cord.
+        """
+        draw = self.draw
+        grow = draw.uniform(n := len(z), 0.84, 1.14)
+        tall = grow * draw.uniform(n, 0.92, 1.3)
+        waver = [draw.smooth(n, 12) * draw.uniform(n, 0, 0.3) for _ in "yx"]
+        thin = draw.uniform(n, -0.05, 0.25) + draw.smooth(n, 9) * draw.uniform(n, 0, 0.08)
+        at = torch.stack([x / grow + waver[1], y / tall + waver[0]], -1) / (AROUND * STEP)
+        apart = F.grid_sample(self.fields.at(z, ("gray_matter",)), at, padding_mode="border", align_corners=True)[:, 0]
+        return coverage(apart + thin)
 
     def turn(self, n: int, ahead: torch.Tensor, left: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rotation up to 20 degrees, scale 0.7 to 1.4, unequal scales, mirror."""
@@ -198,7 +251,7 @@ class CordSlices:
         """A thick slice across a slanted cord: mean along a line of length thickness x tan(angle)."""
         n, draw = len(stack), self.draw
         length = torch.where(draw.chance(n, 0.6), draw.uniform(n, 0, 0.6), draw.uniform(n, 0, 2.5))
-        length = torch.where(draw.chance(n, 0.07), draw.uniform(n, 2.5, 6), length) / STEP
+        length = torch.where(draw.chance(n, 0.07), draw.uniform(n, 2.5, 6), length) / self.view.step
         way = draw.normal(n) * 0.5 + np.pi / 2
         ky, kx = torch.fft.fftfreq(self.size)[:, None], torch.fft.rfftfreq(self.size)[None]
         line = torch.sinc(length * (way.sin() * ky + way.cos() * kx))

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 class Draws:
     """Numbers come as (n, 1, 1), so that they meet (n, A-P, R-L) maps."""
 
-    def __init__(self, seed: int, size: int):
+    def __init__(self, seed: int, size: int, step: float):
         self.generator = torch.Generator().manual_seed(seed)
-        self.size = size
+        self.size, self.step = size, step
         self.spread: dict[int, torch.Tensor] = {}
 
     def uniform(self, n: int, low, high) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Dice and area error of a packaged model on real images with manual masks, crops around the manual cord.
 
-python evaluate_cord.py ../neuraxis/data/models/cord-small DATA_FOLDER [--save PICTURES]
+python evaluate_cord.py ../neuraxis/data/models/cord-small DATA_FOLDER [--view graymatter] [--save PICTURES]
 
 DATA_FOLDER holds sct-testing, gm-challenge and t2w-bids. None of these images is used in training. The middle of each
 crop is the centre of the manual mask, moved by a random error of up to 3 mm along each axis.
@@ -18,7 +18,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from cord_slices import CLASSES, SIZE, STEP
+from cord_slices import CLASSES, VIEWS, View
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy import ndimage
 
@@ -53,9 +53,9 @@ def upright(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(image.dataobj, np.float32).squeeze(), np.array(image.header.get_zooms()[:3])
 
 
-def cut(plane: np.ndarray, middle: np.ndarray, voxel: np.ndarray) -> np.ndarray:
-    """Crop (A-P, R-L) of 48 mm at 0.5 mm of one plane (R-L, A-P), linear, zero outside the image."""
-    at = (np.arange(SIZE) - (SIZE - 1) / 2) * STEP
+def cut(plane: np.ndarray, middle: np.ndarray, voxel: np.ndarray, view: View) -> np.ndarray:
+    """Crop (A-P, R-L) of one plane (R-L, A-P), linear, zero outside the image."""
+    at = (np.arange(view.size) - (view.size - 1) / 2) * view.step
     x, y = middle[0] + at / voxel[0], middle[1] + at / voxel[1]
     where = np.stack(np.meshgrid(y, x, indexing="ij"))[::-1]
     return ndimage.map_coordinates(plane, where, order=1)
@@ -89,10 +89,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--view", choices=list(VIEWS), default="cord")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--save", type=Path, help="folder for one picture per image")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    view = VIEWS[options.view]
     net = predictor(options.model)
     for name, image_path, cord_path, gm_path in cases(options.data):
         if not (image_path.exists() and cord_path.exists()):
@@ -101,14 +103,15 @@ def main() -> None:
         image, voxel = upright(image_path)
         cord, _ = upright(cord_path)
         gm = upright(gm_path)[0] if gm_path is not None and gm_path.exists() else None
+        wrong = min(3.0, view.off)  # mm, of the middle of the crop
         random = np.random.default_rng(0)
         slices = np.flatnonzero((cord > 0.5).sum((0, 1)) > 4)
         slices = slices[:: max(1, len(slices) // 80)]
         stacks = []
         for z in slices:
-            middle = np.argwhere(cord[..., z] > 0.5).mean(0) + random.uniform(-3, 3, 2) / voxel[:2]
+            middle = np.argwhere(cord[..., z] > 0.5).mean(0) + random.uniform(-wrong, wrong, 2) / voxel[:2]
             planes = [image[..., z], cord[..., z]] + ([gm[..., z]] if gm is not None else [])
-            stacks.append([cut(p, middle, voxel) for p in planes])
+            stacks.append([cut(p, middle, voxel, view) for p in planes])
         stack = np.array(stacks)
         start = time.monotonic()
         with torch.no_grad():
@@ -121,7 +124,7 @@ def main() -> None:
             "worst slice": round(min(dice(p > 0.5, m > 0.5) for p, m in zip(part[:, 1], stack[:, 1], strict=True)), 3)
         }
         row |= {"area error cord %": percent(part[:, 1], stack[:, 1])}
-        row |= {"canal mm2": round(float(part[:, 0].sum((1, 2)).mean()) * STEP**2, 1)}
+        row |= {"canal mm2": round(float(part[:, 0].sum((1, 2)).mean()) * view.step**2, 1)}
         if gm is not None:
             marked = stack[:, 2].sum((1, 2)) > 4
             a, b = part[marked, 2], stack[marked, 2]

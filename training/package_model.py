@@ -1,6 +1,7 @@
 """Turns a checkpoint of train_cord.py into an nnU-Net v2 model folder with a manifest of sha256 sums.
 
 python package_model.py OUT_FOLDER/checkpoint.pt ../neuraxis/data/models/cord-small
+The checkpoint knows which of the views it was trained for.
 """
 
 from __future__ import annotations
@@ -13,68 +14,78 @@ import shutil
 from pathlib import Path
 
 import torch
-from cord_slices import SIZE, STEP
+from cord_slices import VIEWS, View
 from train_cord import ARCHITECTURE
 
 RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
-DATASET = {
-    "name": "Dataset501_CordSmall",
-    "description": "Spinal canal, cord and grey matter on axial slices of any contrast. Trained on synthetic slices "
-    "made from the PAM50 template's label maps. Input (slice, A-P, R-L), indices growing up, to the front, to the "
-    "left; slices of 0.5 x 0.5 mm, 96 x 96 pixels around the cord.",
-    "licence": "MIT (PAM50, whose shapes it learned)",
-    "image_orientation": "RPI",
-    "channel_names": {"0": "MRI"},
-    "labels": {"background": 0, "canal": [1, 2, 3], "cord": [2, 3], "gray_matter": [3]},
-    "regions_class_order": [1, 2, 3],
-    "numTraining": 0,
-    "file_ending": ".nii.gz",
-}
-PLANS = {
-    "dataset_name": DATASET["name"],
-    "plans_name": "nnUNetPlans",
-    "original_median_spacing_after_transp": [3.0, STEP, STEP],
-    "original_median_shape_after_transp": [20, SIZE, SIZE],
-    "image_reader_writer": "SimpleITKIO",
-    "transpose_forward": [0, 1, 2],
-    "transpose_backward": [0, 1, 2],
-    "experiment_planner_used": "none: written by package_model.py",
-    "label_manager": "LabelManager",
-    "foreground_intensity_properties_per_channel": {
-        "0": {"max": 1.0, "mean": 0.0, "median": 0.0, "min": -1.0, "percentile_00_5": -1.0, "percentile_99_5": 1.0}
-        | {"std": 1.0}
-    },
-    "configurations": {
-        "2d": {
-            "data_identifier": "nnUNetPlans_2d",
-            "preprocessor_name": "DefaultPreprocessor",
-            "batch_size": 16,
-            "patch_size": [SIZE, SIZE],
-            "median_image_size_in_voxels": [float(SIZE), float(SIZE)],
-            "spacing": [STEP, STEP],
-            "normalization_schemes": ["ZScoreNormalization"],
-            "use_mask_for_norm": [False],
-            "resampling_fn_data": "resample_data_or_seg_to_shape",
-            "resampling_fn_seg": "resample_data_or_seg_to_shape",
-            "resampling_fn_data_kwargs": RESAMPLING,
-            "resampling_fn_seg_kwargs": RESAMPLING | {"is_seg": True, "order": 1},
-            "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-            "resampling_fn_probabilities_kwargs": RESAMPLING | {"order": 1},
-            "architecture": ARCHITECTURE,
-            "batch_dice": True,
-        }
-    },
-}
+NAMES = {"cord": "Dataset501_CordSmall", "graymatter": "Dataset502_CordGrayMatter"}
+
+
+def dataset(kind: str, view: View) -> dict:
+    return {
+        "name": NAMES[kind],
+        "description": "Spinal canal, cord and grey matter on axial slices of any contrast. Trained on synthetic slices "
+        "made from the PAM50 template's label maps. Input (slice, A-P, R-L), indices growing up, to the front, to the "
+        f"left; slices of {view.step} x {view.step} mm, {view.size} x {view.size} pixels around the cord.",
+        "licence": "MIT (PAM50, whose shapes it learned)",
+        "image_orientation": "RPI",
+        "channel_names": {"0": "MRI"},
+        "labels": {"background": 0, "canal": [1, 2, 3], "cord": [2, 3], "gray_matter": [3]},
+        "regions_class_order": [1, 2, 3],
+        "numTraining": 0,
+        "file_ending": ".nii.gz",
+    }
+
+
+def plans(kind: str, view: View) -> dict:
+    size, step = view.size, view.step
+    return {
+        "dataset_name": NAMES[kind],
+        "plans_name": "nnUNetPlans",
+        "original_median_spacing_after_transp": [3.0, step, step],
+        "original_median_shape_after_transp": [20, size, size],
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "experiment_planner_used": "none: written by package_model.py",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {
+            "0": {"max": 1.0, "mean": 0.0, "median": 0.0, "min": -1.0, "percentile_00_5": -1.0, "percentile_99_5": 1.0}
+            | {"std": 1.0}
+        },
+        "configurations": {
+            "2d": {
+                "data_identifier": "nnUNetPlans_2d",
+                "preprocessor_name": "DefaultPreprocessor",
+                "batch_size": 16,
+                "patch_size": [size, size],
+                "median_image_size_in_voxels": [float(size), float(size)],
+                "spacing": [step, step],
+                "normalization_schemes": ["ZScoreNormalization"],
+                "use_mask_for_norm": [False],
+                "resampling_fn_data": "resample_data_or_seg_to_shape",
+                "resampling_fn_seg": "resample_data_or_seg_to_shape",
+                "resampling_fn_data_kwargs": RESAMPLING,
+                "resampling_fn_seg_kwargs": RESAMPLING | {"is_seg": True, "order": 1},
+                "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+                "resampling_fn_probabilities_kwargs": RESAMPLING | {"order": 1},
+                "architecture": ARCHITECTURE,
+                "batch_dice": True,
+            }
+        },
+    }
 
 
 def package(checkpoint: Path, folder: Path) -> None:
     """Writes beside `folder` and then swaps, so that a reader always finds a whole model."""
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    kind = state.get("view", "cord")
+    view = VIEWS[kind]
     fresh = folder.with_name(folder.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "fold_0").mkdir(parents=True)
-    (fresh / "plans.json").write_text(json.dumps(PLANS, indent=1) + "\n")
-    (fresh / "dataset.json").write_text(json.dumps(DATASET, indent=1) + "\n")
+    (fresh / "plans.json").write_text(json.dumps(plans(kind, view), indent=1) + "\n")
+    (fresh / "dataset.json").write_text(json.dumps(dataset(kind, view), indent=1) + "\n")
     torch.save(
         {
             "network_weights": dict(state["mean"]),

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from cord_slices import CLASSES, CordSlices, read_fields
+from cord_slices import CLASSES, VIEWS, CordSlices, read_fields
 from torch import nn
 
 ARCHITECTURE = {
@@ -59,11 +59,10 @@ def network() -> Any:
     )
 
 
-SHARE = (1.0, 2.0, 3.0)  # of the classes in the cross-entropy: the small ones would be lost among the pixels
-
-
-def loss_of(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor, overlap: float) -> torch.Tensor:
-    """Cross-entropy, and in the first half of the training (`overlap` from 1 to 0) Dice.
+def loss_of(
+    logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor, overlap: float, share: tuple[float, ...]
+) -> torch.Tensor:
+    """Cross-entropy (`share`: of each class), and in the first half of the training (`overlap` from 1 to 0) Dice.
 
     Dice finds small things quickly, but under uncertainty it is best at p = (expected coverage) / Dice, so that areas
     come out too large. Cross-entropy is least at p = expected coverage: the sum of p is the area.
@@ -73,7 +72,7 @@ def loss_of(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor, ov
     both = (weight * (part * labels).sum((2, 3))).sum(0)
     size = (weight * (part.square() + labels.square()).sum((2, 3))).sum(0)
     dice = (2 * both + 1) / (size + 1)
-    return 6 * (weight * entropy * entropy.new_tensor(SHARE)).mean() + overlap * (1 - dice).mean()
+    return 6 * (weight * entropy * entropy.new_tensor(share)).mean() + overlap * (1 - dice).mean()
 
 
 @torch.no_grad()
@@ -114,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pam50", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--view", choices=list(VIEWS), default="cord", help="the model to train")
     parser.add_argument("--minutes", type=float, default=90, help="length of the whole run; sets the learning rate")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each, side by side")
     parser.add_argument("--batch", type=int, default=8, help="slices per worker and step")
@@ -151,9 +151,10 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
         mean.load_state_dict(packaged["network_weights"])
         step = packaged["current_epoch"]
     fields = read_fields(options.pam50)
-    held_out = CordSlices(fields, seed=10**6)
+    view = VIEWS[options.view]
+    held_out = CordSlices(fields, view, seed=10**6)
     examples = [held_out.batch(32) for _ in range(4 if rank == 0 else 0)]
-    source = CordSlices(fields, seed=options.seed + step + 10**8 * (rank + 1))
+    source = CordSlices(fields, view, seed=options.seed + step + 10**8 * (rank + 1))
 
     start, saved, losses = time.monotonic() - spent * 60, time.monotonic(), []
     clock = torch.tensor([spent])
@@ -164,7 +165,7 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
             group["lr"] = rate * min(1, (step + 1) / 100)
         net.train()
         overlap = max(0.0, 1 - 2 * clock.item() / options.minutes)
-        loss = loss_of(net(image), labels, weight, overlap)
+        loss = loss_of(net(image), labels, weight, overlap, view.share)
         optimizer.zero_grad()
         loss.backward()
         average(net)
@@ -183,7 +184,7 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
             line = {"step": step, "minutes": round(spent, 1), "loss": round(sum(losses) / len(losses), 4)}
             print(json.dumps(line | examine(mean, examples)), flush=True)
             states = {"net": net.state_dict(), "mean": mean.state_dict(), "optimizer": optimizer.state_dict()}
-            save(path, states | {"step": step, "spent": spent})
+            save(path, states | {"step": step, "spent": spent, "view": options.view})
             saved, losses = time.monotonic(), []
 
 

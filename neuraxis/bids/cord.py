@@ -10,7 +10,7 @@ from typing import Any, Literal
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.bids.dataset import Member, Problem, Unit, check, labelled_members, natural
+from neuraxis.bids.dataset import Member, Problem, Unit, check, echo_number, labelled_members, natural, without_parts
 from neuraxis.bids.filters import Filters
 from neuraxis.bids.images import check_grid, check_values, grid_of_file, read_volume
 from neuraxis.bids.sidecar import metadata
@@ -73,29 +73,31 @@ def cord_units(
     """
     groups, problems = labelled_members(Path(bids_dir), participant, filters, files, SUFFIXES)
     units: list[Unit] = []
+    thickness: dict[str, float] = {}
     for members in groups:
         unit = _unit(Path(bids_dir), members)
         if unit is None:
             continue
         problem = check(unit)
         try:
-            _thickness(unit)  # an image that cannot be placed is told here
-            view: View = "cord" if everything else in_view(unit)
+            grid = grid_of_file(unit.magnitude[0])  # an image that cannot be placed is told here
+            view: View = "cord" if everything else in_view(unit, grid)
         except NeuraxisError as error:
-            view, problem = "cord", error
+            problems.append((unit.name, error))
+            continue
         if view == "brain":
             continue
         if problem:
             problems.append((unit.name, problem))
         else:
             units.append(unit if view == "cord" else unit.doubtful())
-    return _referred(sorted(units, key=lambda one: natural(one.name))), problems
+            thickness[unit.name] = _thickness(grid)
+    return _referred(sorted(units, key=lambda one: natural(one.name)), thickness), problems
 
 
-def _referred(units: list[Unit]) -> list[Unit]:
-    """Thick slices show no discs: such images of a session refer to its best image with thin ones."""
+def _referred(units: list[Unit], thickness: Mapping[str, float]) -> list[Unit]:
+    """Thick slices show no discs: such images of a session refer to its best image with thin ones; `thickness` by name, mm."""
     found = []
-    thickness = {unit.name: _thickness(unit) for unit in units}
     for unit in units:
         thin = [
             one for one in units if one.session == unit.session and one.sure and thickness[one.name] <= _THIN_SLICE_MM
@@ -105,8 +107,8 @@ def _referred(units: list[Unit]) -> list[Unit]:
     return found
 
 
-def _thickness(unit: Unit) -> float:
-    grid = grid_of_file(unit.magnitude[0])
+def _thickness(grid: Grid) -> float:
+    """Size of a voxel along the axis nearest to foot to head; mm."""
     axis = int(np.flatnonzero(nibabel.orientations.io_orientation(grid.matrix)[:, 0] == 2)[0])
     return grid.voxel_size[axis]
 
@@ -117,17 +119,16 @@ def _unit(root: Path, members: list[Member]) -> Unit | None:
     chosen = [(e, path) for e, _, path in members if e.get("part", "mag") == "mag"]
     if suffix not in SUFFIXES or not chosen:
         return None
-    chosen.sort(key=lambda one: int(one[0].get("echo", "0")) if one[0].get("echo", "0").isdecimal() else 0)
+    chosen.sort(key=lambda one: echo_number(one[1]))
     echoes = tuple(e["echo"] for e, _ in chosen if "echo" in e)
-    kept = tuple((key, value) for key, value in entities.items() if key not in ("echo", "part"))
     return Unit(
-        root, entities["sub"], entities.get("ses"), kept, suffix, first.parent.name,
+        root, entities["sub"], entities.get("ses"), without_parts(entities), suffix, first.parent.name,
         magnitude=tuple(path for _, path in chosen), echoes=echoes, pipeline="cord_anat",
     )  # fmt: skip
 
 
-def in_view(unit: Unit) -> View:
-    """Whether the cord is in view of a unit: it is, it may be (its content must say), or it is not."""
+def in_view(unit: Unit, grid: Grid) -> View:
+    """Whether the cord is in view of a unit on `grid`: it is, it may be (its content must say), or it is not."""
     named = dict(unit.entities).get("bodypart") or metadata(unit.magnitude[0], unit.root).get("BodyPart")
     if isinstance(named, str):
         part = "".join(letter for letter in named.upper() if letter.isalpha())
@@ -135,7 +136,7 @@ def in_view(unit: Unit) -> View:
             return "cord"
         if part in BRAIN_PARTS:
             return "brain"
-    across, deep, tall = extent(grid_of_file(unit.magnitude[0]))
+    across, deep, tall = extent(grid)
     if across <= _NARROW_MM and min(deep, tall) > _NARROW_MM:
         return "cord"
     return "perhaps" if min(across, deep) <= _NARROW_MM or tall <= _THIN_MM or tall >= _TALL_MM else "brain"

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from neuraxis.bids.files import layout, listed, parse_name
+from neuraxis.bids.files import Folder, layout, listed, parse_name
 from neuraxis.bids.filters import Filters, read_labels
 from neuraxis.errors import DataError, MissingInput, NeuraxisError, NothingSelected
 
 __all__ = [
-    "Filters", "Member", "Problem", "Unit", "check", "choose_participants", "gre_units", "labelled_members", "layout", "natural",
-    "participants",
+    "Filters", "Folder", "Member", "Problem", "Unit", "check", "choose_participants", "echo_number", "gre_units",
+    "labelled_members", "layout", "natural", "participants", "without_parts",
 ]  # fmt: skip
 
 Problem = tuple[str, NeuraxisError]
@@ -204,7 +204,7 @@ def _grouped(
             continue
         entities, suffix, _ = parsed
         if entities.get("sub") == participant and entities.get("ses", "") == _session_folder(path):
-            key = (frozenset(_without_parts(entities)), suffix, path.parent.name, "echo" in entities)
+            key = (frozenset(without_parts(entities)), suffix, path.parent.name, "echo" in entities)
             groups.setdefault(key, []).append((entities, suffix, path))
         elif suffix in suffixes or "part" in entities:
             strays.append(path)
@@ -212,7 +212,8 @@ def _grouped(
     return told, strays
 
 
-def _without_parts(entities: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def without_parts(entities: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The entities that all images of an acquisition share: every one but echo and part."""
     return tuple((key, value) for key, value in entities.items() if key not in ("echo", "part"))
 
 
@@ -234,12 +235,12 @@ def _unit(root: Path, members: Sequence[Member]) -> Unit | None:
     ):
         return None
     phase, magnitude, real, imag = (
-        sorted(paths, key=_echo_number) for paths in (parts["phase"], magnitude, parts["real"], parts["imag"])
+        sorted(paths, key=echo_number) for paths in (parts["phase"], magnitude, parts["real"], parts["imag"])
     )
     most = max(phase, magnitude, real, imag, key=len)
     echoes = tuple((parse_name(path.name) or ({}, "", ""))[0]["echo"] for path in most) if "echo" in entities else ()
     return Unit(
-        root, entities["sub"], entities.get("ses"), _without_parts(entities), suffix, first.parent.name,
+        root, entities["sub"], entities.get("ses"), without_parts(entities), suffix, first.parent.name,
         tuple(phase), tuple(magnitude), tuple(real), tuple(imag), echoes,
     )  # fmt: skip
 
@@ -251,16 +252,16 @@ def check(unit: Unit) -> NeuraxisError | None:
         return MissingInput(f"{lone[0]} has no part-{absent} image beside it.", "Phase is made from both.")
     numbers: dict[str, list[int]] = {}
     for part, paths in unit.parts().items():
-        found = [_echo_number(path) for path in paths]
+        found = [echo_number(path) for path in paths]
         for one, two in zip(paths, paths[1:], strict=False):
-            if _echo_number(one) == _echo_number(two):
+            if echo_number(one) == echo_number(two):
                 return DataError(f"{one} and {two.name} are one and the same echo.", "Keep one of them.")
         numbers[part] = found
     everything = {number for found in numbers.values() for number in found}
     for part, found in numbers.items():
         lacking = sorted(everything - set(found))
         if lacking:
-            other = next(path for paths in unit.parts().values() for path in paths if _echo_number(path) == lacking[0])
+            other = next(path for paths in unit.parts().values() for path in paths if echo_number(path) == lacking[0])
             text = f" of echo {', '.join(map(str, lacking))}" if unit.echoes else ""
             return MissingInput(
                 f"{other} has no part-{part} image{text} beside it.", "Every echo needs the same parts."
@@ -279,7 +280,8 @@ def _labelled(units: list[Unit]) -> list[Unit]:
     ]
 
 
-def _echo_number(path: Path) -> int:
+def echo_number(path: Path) -> int:
+    """The number of the echo, from the name of an image; 0 where it has none."""
     match = re.search(r"_echo-(\d+)_", path.name)
     return int(match[1]) if match else 0
 

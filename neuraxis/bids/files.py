@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from neuraxis.errors import MissingInput, UsageError
@@ -49,6 +51,21 @@ def listed(bids_dir: Path, participant: str) -> Iterator[Path]:
                 raise MissingInput(
                     f"{home / datatype} cannot be read: {error.strerror}.", "Check its rights."
                 ) from error
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of a participant from its folder, read when they are first asked for and then kept: every pipeline asks."""
+
+    bids_dir: Path
+    participant: str
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._files)
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return list(listed(self.bids_dir, self.participant))
 
 
 def _indexed(bids_dir: Path, labels: Iterable[str], database: Path) -> dict[str, list[Path]]:

@@ -13,27 +13,17 @@ import numpy as np
 from neuraxis.artifacts import Artifact
 from neuraxis.errors import DataError
 from neuraxis.units import hz_per_ppm
-from neuraxis.volume import Grid, Volume
+from neuraxis.volume import Array, Grid, Volume
 
 nibabel = lazy.load("nibabel")
 
 
 def image_bytes(volume: Volume, *, compressed: bool = True) -> bytes:
     """`volume` as a NIfTI file; masks in uint8, labels in int16, all else in float32. The same volume gives the same bytes."""
-    from isal import igzip
-
     whole = {"b": np.uint8, "i": np.int16, "u": np.int16}
-    data = np.asarray(volume.data, whole.get(volume.data.dtype.kind, np.float32))
-    image = nibabel.Nifti1Image(data, volume.grid.matrix)
-    image.header.set_xyzt_units("mm", "sec")
-    image.set_sform(volume.grid.matrix, code=1)
-    image.set_qform(volume.grid.matrix, code=1, strip_shears=True)
-    if not compressed:
-        return bytes(image.to_bytes())
-    packed = io.BytesIO()
-    with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=packed, mtime=0) as file:
-        file.write(image.to_bytes())
-    return packed.getvalue()
+    return _packed(
+        np.asarray(volume.data, whole.get(volume.data.dtype.kind, np.float32)), volume.grid, compressed=compressed
+    )
 
 
 _TO_LPS = np.array([-1, -1, 1], np.float32)
@@ -41,15 +31,24 @@ _TO_LPS = np.array([-1, -1, 1], np.float32)
 
 def warp_bytes(volume: Volume) -> bytes:
     """A displacement field (RAS+ mm, (X, Y, Z, 3)) as ITK and ANTs read it: NIfTI of five axes, vectors in LPS."""
+    return _packed((np.asarray(volume.data, np.float32) * _TO_LPS)[:, :, :, None, :], volume.grid, intent="vector")
+
+
+def _packed(data: Array, grid: Grid, *, intent: str = "none", compressed: bool = True) -> bytes:
+    """The file of `data` on a grid. Neither name nor time stands in the gzip header: bytes depend on the image alone."""
     from isal import igzip
 
-    data = (np.asarray(volume.data, np.float32) * _TO_LPS)[:, :, :, None, :]
-    image = nibabel.Nifti1Image(data, volume.grid.matrix)
+    image = nibabel.Nifti1Image(data, grid.matrix)
     image.header.set_xyzt_units("mm", "sec")
-    image.header.set_intent("vector")
-    image.set_sform(volume.grid.matrix, code=1)
-    image.set_qform(volume.grid.matrix, code=1, strip_shears=True)
-    return bytes(igzip.compress(image.to_bytes(), 1))
+    image.header.set_intent(intent)
+    image.set_sform(grid.matrix, code=1)
+    image.set_qform(grid.matrix, code=1, strip_shears=True)
+    if not compressed:
+        return bytes(image.to_bytes())
+    packed = io.BytesIO()
+    with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=packed, mtime=0) as file:
+        file.write(image.to_bytes())
+    return packed.getvalue()
 
 
 def read_warp(path: Path) -> Volume:

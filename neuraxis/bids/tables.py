@@ -14,11 +14,7 @@ import numpy as np
 from neuraxis.artifacts import Artifact
 from neuraxis.cord import vertebrae
 from neuraxis.errors import DataError, MethodError
-from neuraxis.table import Table
-
-_DIGITS = 7
-"""Significant digits of a number in a file."""
-
+from neuraxis.table import Table, cell
 
 WHO = {
     "participant_id": "the participant",
@@ -37,15 +33,6 @@ def text(table: Table, artifact: Artifact, who: Mapping[str, str]) -> str:
     lines = ["\t".join([*WHO, *table.columns])]
     lines += ["\t".join([*front, *(cell(value) for value in row.values())]) for row in table.rows()]
     return "\n".join(lines) + "\n"
-
-
-def cell(value: Any) -> str:
-    """A value as it stands in a TSV file: seven digits, n/a for none, no tab or line break."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return "n/a"
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.{_DIGITS}g}"
-    return " ".join(str(value).split()) or "n/a"
 
 
 def dictionary(table: Table, artifact: Artifact) -> dict[str, Any]:

@@ -182,9 +182,9 @@ def _rows(
                 why[level] = f"{odd:.2f} times the height expected"
     top, bottom = found[0], found[-1]
     if top.number > 1:
-        borders[top.number - 1] = top.height + SPACING.get(top.number - 1, _USUAL_MM) * scale / thickness
+        borders[top.number - 1] = top.height + _between(top.number - 1, top.number) * scale / thickness
         why[top.number - 1] = f"{disc_name(top.number - 1)} {_OPEN}"
-    borders[bottom.number + 1] = bottom.height - SPACING.get(bottom.number, _USUAL_MM) * scale / thickness
+    borders[bottom.number + 1] = bottom.height - _between(bottom.number, bottom.number + 1) * scale / thickness
     why[bottom.number] = f"{disc_name(bottom.number + 1)} {_OPEN}"
     if not least <= scale <= most:
         why = {level: f"the spine would be {scale:.2f} times that of PAM50" for level in range(1, _LAST_DISC)}

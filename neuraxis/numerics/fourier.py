@@ -61,15 +61,6 @@ def frequencies(
     return x[:, None, None], y[None, :, None], z[None, None, :]
 
 
-def mirror_weights(shape: Shape, device: object = None) -> Tensor:
-    """How often each plane of the half spectrum stands in the whole one, 1 or 2; broadcasts over the last axis."""
-    weights = torch.full((shape[2] // 2 + 1,), 2.0, device=device)
-    weights[0] = 1.0
-    if shape[2] % 2 == 0:
-        weights[-1] = 1.0
-    return weights
-
-
 def mask_box(mask: Tensor, margin: tuple[int, int, int] = (0, 0, 0)) -> Box:
     """Smallest box that holds the mask, `margin` voxels larger on each side as far as the array goes.
 

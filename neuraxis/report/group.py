@@ -16,7 +16,7 @@ from neuraxis.pipelines import PIPELINES
 from neuraxis.report.cohort import cohort_curves, strip
 from neuraxis.report.plots import finite, metric_title, unit_of
 from neuraxis.report.template import fill, number
-from neuraxis.table import Table
+from neuraxis.table import Table, cell
 
 _STATISTICS = {"mean": "Mean", "sd": "Standard deviation", "median": "Median", "voxels": "Number of voxels"}
 _PLOTTED = ("median", "sd")  # the mean of a referenced susceptibility is zero by its making
@@ -78,20 +78,13 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _cell(value: Any) -> str:
-    """A cell of a BIDS table: one line, no tab, n/a for what is not there, six significant digits."""
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else "n/a"
-    return " ".join(str(value).split()) or "n/a" if value is not None else "n/a"
-
-
 def group_table(records: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """One row per unit as tab-separated text, and its data dictionary as JSON text."""
     columns = _columns()
     rows = [list(columns)]
     for record in sorted(records, key=_order):
         row = _row(record)
-        rows.append([_cell(row.get(name)) for name in columns])
+        rows.append([cell(row.get(name), 6, whole=False) for name in columns])
     table = "".join("\t".join(row) + "\n" for row in rows)
     return table, json.dumps(columns, indent=2, ensure_ascii=False) + "\n"
 

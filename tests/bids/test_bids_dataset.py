@@ -11,7 +11,8 @@ import sys
 import make
 import pytest
 
-from neuraxis.bids import dataset
+from neuraxis.bids import dataset, files
+from neuraxis.bids.cord import cord_units
 from neuraxis.bids.dataset import Filters, choose_participants, gre_units, participants
 from neuraxis.errors import DataError, MissingInput, NothingSelected, UsageError
 
@@ -282,6 +283,20 @@ def test_a_bad_filter_file_is_a_usage_error(tmp_path, content):
         Filters.of(filter_file=path)
 
 
+def test_a_folder_is_listed_once_for_all_pipelines(tmp_path, monkeypatch):
+    touch(tmp_path, *LOTS)
+    expected = [find(tmp_path, "01") for find in (gre_units, cord_units)]
+    calls = []
+    monkeypatch.setattr(files, "listed", lambda *of, listed=files.listed: calls.append(of) or listed(*of))
+    folder = {"01": dataset.Folder(tmp_path, "01")}
+    for find, (units, problems) in zip((gre_units, cord_units), expected, strict=True):
+        found, faults = find(tmp_path, "01", None, folder)
+        assert found == units and list(map(str, faults)) == list(map(str, problems))
+    assert calls == [(tmp_path, "01")]
+    _, problems = gre_units(tmp_path, "02", None, {"02": dataset.Folder(tmp_path, "02")})
+    assert [name for name, _ in problems] == ["sub-02"]
+
+
 @pytest.mark.filterwarnings("ignore")  # of pybids and its own libraries
 def test_a_database_stands_for_the_folders(tmp_path):
     from bids import BIDSLayout, BIDSLayoutIndexer
@@ -295,8 +310,8 @@ def test_a_database_stands_for_the_folders(tmp_path):
         validate=False,
         indexer=BIDSLayoutIndexer(validate=False, index_metadata=False),
     )
-    files = dataset.layout(root, ["01", "02"], tmp_path / "db")
-    assert gre_units(root, "01", None, files) == expected and len(gre_units(root, "02", None, files)[0]) == 1
+    index = dataset.layout(root, ["01", "02"], tmp_path / "db")
+    assert gre_units(root, "01", None, index) == expected and len(gre_units(root, "02", None, index)[0]) == 1
     with pytest.raises(UsageError, match="no pybids database"):
         dataset.layout(root, ["01"], tmp_path)
     (tmp_path / "bad").mkdir()

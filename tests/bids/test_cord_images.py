@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from neuraxis.artifacts import ARTIFACTS
+from neuraxis.bids import cord
 from neuraxis.bids.cord import cord_units, extent, load_cord
 from neuraxis.bids.derivatives import UnitStore, read_image
 from neuraxis.bids.filters import Filters
@@ -125,6 +126,15 @@ def test_bad_images_are_named_in_one_sentence(tmp_path):
     units, problems = cord_units(tmp_path, "01")
     assert len(units) == 2 and [name for name, _ in problems] == ["sub-01_PDw_cord"]
     assert isinstance(problems[0][1], MissingInput)
+
+
+def test_the_header_of_an_image_is_read_once(tmp_path, monkeypatch):
+    one(tmp_path, "sub-01_T1w")
+    one(tmp_path, "sub-01_T2w", STACK)
+    read = []
+    monkeypatch.setattr(cord, "grid_of_file", lambda path, of=cord.grid_of_file: read.append(path.name) or of(path))
+    assert len(found(tmp_path)) == 2
+    assert sorted(read) == ["sub-01_T1w.nii.gz", "sub-01_T2w.nii.gz"]
 
 
 def test_echoes_of_other_grids_do_not_mix(tmp_path):

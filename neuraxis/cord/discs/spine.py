@@ -10,8 +10,9 @@ import lazy_loader as lazy
 import numpy as np
 
 from neuraxis import resources
+from neuraxis.cord.discs.numbering import SPACING
 from neuraxis.cord.tissues.column import box_around, checked_path
-from neuraxis.cord.vertebrae import PAM50_DISCS, PAM50_SLICE_MM, disc_name
+from neuraxis.cord.vertebrae import PAM50_DISCS, disc_name
 from neuraxis.numerics import nets
 from neuraxis.table import Table
 from neuraxis.volume import Array, Grid, Volume
@@ -213,6 +214,5 @@ def _steps(gap: float, scale: float, number: int, direction: int) -> int:
 
 
 def _usual(disc: int) -> float:
-    """Distance from disc `disc` to the one below in PAM50; mm. Below L1/L2 that of L1."""
-    disc = min(max(disc, 2), 20)
-    return (PAM50_DISCS[disc] - PAM50_DISCS[disc + 1]) * PAM50_SLICE_MM
+    """Distance from disc `disc` to the one below in PAM50; mm. Below L1/L2, where PAM50 ends, that of L1."""
+    return SPACING[min(max(disc, 2), 20)]

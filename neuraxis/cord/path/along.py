@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neuraxis.cord.centerline.fit import centers
 from neuraxis.table import Table
 from neuraxis.volume import Volume
 
@@ -24,15 +25,9 @@ def along(cord: Volume) -> Table:
 
     Raises
     ------
-    ValueError: the mask is empty.
+    ValueError: the mask is empty, or no mask of a cord.
     """
-    upright = cord.oriented().data
-    z = np.flatnonzero((upright > 0.5).any(axis=(0, 1)))
-    if not z.size:
-        raise ValueError("the mask of the cord is empty")
-    held = upright[:, :, z].astype(np.float64)
-    total = held.sum(axis=(0, 1))
-    x, y = (np.arange(held.shape[axis]) @ held.sum(axis=1 - axis) / total for axis in (0, 1))
+    z, x, y = centers(cord)
     every = np.arange(z[0], z[-1] + 1)
     return Table.of(
         {"slice": every, "x": np.interp(every, z, x), "y": np.interp(every, z, y), "score": np.ones(len(every))}
