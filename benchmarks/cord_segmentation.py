@@ -25,7 +25,7 @@ import numpy as np
 
 from neuraxis.cord import segmentation, tissues
 from neuraxis.cord.path import tubular
-from neuraxis.cord.segmentation.parts import gray_matter
+from neuraxis.cord.segmentation.graymatter import graymatter_small
 from neuraxis.numerics.metrics import dice, hausdorff
 from neuraxis.volume import Grid, Volume
 
@@ -152,7 +152,7 @@ def rows_of(name: str, methods: list[str], knobs: dict) -> list[dict]:
         if cord_file:
             row |= overlap(cord, truth)
         if probabilities is not None and gray_file and method in ("learned", "agreed"):
-            row["gm_dice"] = overlap(gray_matter(probabilities, cord), load(gray_file))["dice"]
+            row["gm_dice"] = overlap(graymatter_small(image, cord), load(gray_file))["dice"]
         rows.append(row)
     for row in rows:
         row["gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

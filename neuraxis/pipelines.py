@@ -18,7 +18,7 @@ from neuraxis.cord.normative import normative
 from neuraxis.cord.pam50 import shape_pam50
 from neuraxis.cord.pmj import pmj
 from neuraxis.cord.segmentation import parts
-from neuraxis.cord.segmentation.graymatter import graymatter_model
+from neuraxis.cord.segmentation.graymatter import graymatter_model, graymatter_small
 from neuraxis.cord.shape import shape
 from neuraxis.cord.smoothing import smooth_along_cord
 from neuraxis.cord.spinal_levels import spinal_levels
@@ -72,7 +72,7 @@ CORD_ANAT = Pipeline(
         Step(("cord",), by=Family.of(segmentation, "cord_segmentation")),
         Step(("cord_mask",), by=_only("cord_mask", "Mask of the cord", parts.cord_mask)),
         Step(("canal",), by=_only("canal", "Spinal canal", parts.canal)),
-        Step(("gray_matter",), by=_one_of("gray_matter", "Grey matter", parts.gray_matter, graymatter_model)),
+        Step(("gray_matter",), by=_one_of("gray_matter", "Grey matter", graymatter_small, parts.gray_matter, graymatter_model)),
         Step(("white_matter",), by=_only("white_matter", "White matter", parts.white_matter)),
         Step(("centerline",), by=Family.of(centerline)),
         # levels

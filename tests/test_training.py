@@ -14,7 +14,7 @@ import torch
 from conftest import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
-MODEL = ROOT / "neuraxis" / "data" / "models" / "cord-small"
+MODELS = ROOT / "neuraxis" / "data" / "models"
 PAM50 = SHARED / "resources" / "PAM50"
 
 
@@ -102,29 +102,63 @@ def test_slices_of_the_template(cord_slices, name):
     check(*cord_slices.CordSlices(fields, view, seed=0).batch(8), 8)
 
 
-def test_manifest_tells_the_files():
-    sums = json.loads((MODEL / "sha256.json").read_text())
+@pytest.mark.parametrize("name", ["cord-small", "cord-graymatter"])
+def test_manifest_tells_the_files(name):
+    folder = MODELS / name
+    sums = json.loads((folder / "sha256.json").read_text())
     assert set(sums) == {"plans.json", "dataset.json", "fold_0/checkpoint_final.pth"}
-    for name, expected in sums.items():
-        assert hashlib.sha256((MODEL / name).read_bytes()).hexdigest() == expected
-    assert sum(path.stat().st_size for path in MODEL.rglob("*")) < 6e6
-    dataset = json.loads((MODEL / "dataset.json").read_text())
+    for file, expected in sums.items():
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == expected
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 6e6
+    dataset = json.loads((folder / "dataset.json").read_text())
     assert list(dataset["labels"]) == ["background", "canal", "cord", "gray_matter"]
+
+
+def network_of(name):
+    predictor_of = pytest.importorskip("nnunetv2.inference.predict_from_raw_data").nnUNetPredictor
+    predictor = predictor_of(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(MODELS / name), (0,), "checkpoint_final.pth")
+    return predictor.network.eval()
+
+
+def seen(net, image):
+    with torch.no_grad():
+        return torch.sigmoid(net(((image - image.mean()) / image.std())[None, None]))[0]
+
+
+def ellipse(y, x, height, width, step):
+    """Coverage of an ellipse with these half axes."""
+    return ((1 - ((y / height) ** 2 + (x / width) ** 2).sqrt()) * min(height, width) / step + 0.5).clamp(0, 1)
+
+
+def frame(step):
+    axis = (torch.arange(96) - 47.5) * step
+    return torch.meshgrid(axis, axis, indexing="ij")
 
 
 @pytest.mark.filterwarnings("ignore")  # nnunetv2 and its imports warn of their own affairs
 def test_model_finds_a_plain_cord():
     """A bright cord in dark fluid in a mid-grey body: the network as nnU-Net loads it, area within 10 %."""
-    predictor_of = pytest.importorskip("nnunetv2.inference.predict_from_raw_data").nnUNetPredictor
-    predictor = predictor_of(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
-    predictor.initialize_from_trained_model_folder(str(MODEL), (0,), "checkpoint_final.pth")
-    axis = (torch.arange(96) - 47.5) * 0.5
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    cord = (4 - ((y / 4) ** 2 + (x / 6) ** 2).sqrt() * 4) * 2 + 0.5
-    canal = (8 - ((y / 8) ** 2 + (x / 10) ** 2).sqrt() * 8) * 2 + 0.5
-    image = 0.45 - 0.35 * canal.clamp(0, 1) + 0.6 * cord.clamp(0, 1)
+    y, x = frame(0.5)
+    image = 0.45 - 0.35 * ellipse(y, x, 8, 10, 0.5) + 0.6 * ellipse(y, x, 4, 6, 0.5)
     image = image + 0.03 * torch.randn(96, 96, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        part = torch.sigmoid(predictor.network.eval()(((image - image.mean()) / image.std())[None, None]))[0]
+    part = seen(network_of("cord-small"), image)
     assert float(part[1].sum()) * 0.25 == pytest.approx(np.pi * 4 * 6, rel=0.1)
     assert float(part[0].sum()) * 0.25 == pytest.approx(np.pi * 8 * 10, rel=0.1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_model_finds_plain_grey_matter():
+    """Four horns and a bridge, a little brighter than the cord around them: most of it found, and nothing else."""
+    y, x = frame(0.25)
+    side = x.abs()
+    gray = ellipse(y - 0.9, side - 2.0, 1.4, 1.0, 0.25)  # front
+    gray = torch.maximum(gray, ellipse(y + 1.2, side - 1.9 + 0.25 * y, 1.9, 0.55, 0.25))  # back
+    gray = torch.maximum(gray, ellipse(y, x, 0.5, 2.0, 0.25))
+    cord = ellipse(y, x, 4, 6.2, 0.25)
+    image = 0.3 + 0.6 * ellipse(y, x, 7, 9, 0.25) - 0.4 * cord + 0.12 * gray
+    image = image + 0.02 * torch.randn(96, 96, generator=torch.Generator().manual_seed(0))
+    found = seen(network_of("cord-graymatter"), image)[2]
+    both = 2 * ((found > 0.5) & (gray > 0.5)).sum() / ((found > 0.5).sum() + (gray > 0.5).sum())
+    assert both > 0.8
+    assert float(found.sum()) == pytest.approx(float(gray.sum()), rel=0.25)

@@ -7,7 +7,7 @@ from toy_nets import manifest, toy_net
 
 from neuraxis import resources
 from neuraxis.cord.segmentation.contrast_agnostic import contrast_agnostic
-from neuraxis.cord.segmentation.graymatter import graymatter_model
+from neuraxis.cord.segmentation.graymatter import graymatter_model, graymatter_small
 from neuraxis.cord.tissues import METHODS, small
 from neuraxis.cord.tissues.column import box_around, column
 from neuraxis.resources import Resource
@@ -52,17 +52,16 @@ def model(tmp_path, monkeypatch):
     resources.known.cache_clear()
 
 
-def _toy(tmp_path, **more):
+def _toy(tmp_path, name="cord-small", **more):
+    knobs = {"spacing": (0.5, 0.5), "thresholds": (0.8, 2.95, 5.1), **more}
     where = toy_net(
-        tmp_path / "models" / "cord-small",
+        tmp_path / "models" / name,
         dimensions=2,
-        spacing=(0.5, 0.5),
         patch=(96, 96),
         labels=LABELS,
         order=(1, 2, 3),
-        thresholds=(0.8, 2.95, 5.1),
         normalisation="ZScoreNormalization",
-        **more,
+        **knobs,
     )
     manifest(where)
     resources.known.cache_clear()
@@ -74,7 +73,7 @@ def _dice(found, truth):
 
 
 def test_documented():
-    for method in (*METHODS, contrast_agnostic, graymatter_model):
+    for method in (*METHODS, contrast_agnostic, graymatter_model, graymatter_small):
         check_documented(method)
 
 
@@ -228,3 +227,23 @@ def test_grey_matter_of_the_fetched_model(tmp_path, monkeypatch):
     more = {"dimensions": 2, "patch": (64, 64), "spacing": (0.5, 0.5), "steepness": 0.1}
     _fetched(monkeypatch, tmp_path, "graymatter", labels=labels, thresholds=(250.0,), **more)
     assert _dice(graymatter_model(image, path).data, truth.data[..., 2]) > 0.85
+
+
+@pytest.mark.parametrize(("voxel", "shape"), [((0.7, 0.7, 3.0), (90, 84, 9)), ((0.4, 0.9, 5.0), (150, 70, 6))])
+def test_grey_matter_seen_closely(tmp_path, model, voxel, shape):
+    image, truth, _ = _phantom(voxel, shape, codes="RPS")
+    cord = Volume(truth.data[..., 0], truth.grid)
+    with pytest.raises(ValueError, match="cord-graymatter"):
+        graymatter_small(image, cord)
+    _toy(tmp_path, "cord-graymatter", spacing=(0.25, 0.25), thresholds=(0.0, 1.2, 2.45))
+    found = graymatter_small(image, cord)
+    assert found.grid == image.grid and _dice(found.data, truth.data[..., 2]) > 0.92
+    half = cord.oriented().data.copy()
+    half[:, :, :3] = 0
+    part = Volume(half, cord.oriented().grid).onto(cord.grid)
+    rest = graymatter_small(image, part).oriented().data
+    assert not rest[:, :, :3].any() and rest[:, :, 3:].any((0, 1)).all()
+    with pytest.raises(ValueError, match="empty"):
+        graymatter_small(image, Volume(0 * cord.data, cord.grid))
+    with pytest.raises(ValueError, match="one grid"):
+        graymatter_small(image, cord.oriented("LAI"))

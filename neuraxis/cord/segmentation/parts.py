@@ -100,8 +100,12 @@ def gray_matter(tissues: Volume, cord: Volume) -> Volume:
     ----------
     Isensee 2021, doi:10.1038/s41592-020-01008-z
     """
-    upright, inside = _class_of(tissues, cord, 2), cord.oriented().data
-    chance = np.minimum(upright.data, inside).astype(np.float32)
+    return within_cord(_class_of(tissues, cord, 2), cord)
+
+
+def within_cord(gray: Volume, cord: Volume) -> Volume:
+    """An upright probability of grey matter, cut at the cord and without islands, on the cord's grid."""
+    chance = np.minimum(gray.data, cord.oriented().data).astype(np.float32)
     parts, number = scipy.ndimage.label(chance > 0.5, np.ones((3, 3, 3)))
     if number:
         sizes = np.bincount(parts.ravel())
@@ -109,7 +113,7 @@ def gray_matter(tissues: Volume, cord: Volume) -> Volume:
         small = sizes < _ISLAND * sizes.max()
         small[0] = False
         chance[small[parts]] = 0
-    return Volume(chance, upright.grid).onto(cord.grid)
+    return Volume(chance, gray.grid).onto(cord.grid)
 
 
 def white_matter(cord: Volume, gray_matter: Volume) -> Volume:

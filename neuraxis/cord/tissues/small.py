@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from neuraxis import resources
-from neuraxis.cord.tissues.column import column
-from neuraxis.numerics import nets
+from neuraxis.cord.tissues.slicewise import slicewise
 from neuraxis.table import Table
 from neuraxis.volume import Volume
-
-_MODEL = "cord-small"
-
-_OFFSET = 100.0
-"""Put on the windows: nnU-Net cuts off what is exactly zero, and takes the offset away again."""
 
 
 def small(
@@ -58,33 +49,6 @@ def small(
     Isensee 2021, doi:10.1038/s41592-020-01008-z
     Billot 2023, doi:10.1016/j.media.2023.102789
     """
-    if not 0 < tiles <= 1:
-        raise ValueError(f"tiles must be over 0 and at most 1, not {tiles}")
     if not 12 <= margin <= 60:
         raise ValueError(f"margin must be 12 to 60 mm, not {margin}")
-    if image.data.ndim != 3:
-        raise ValueError(f"the image must have three axes, not {image.data.ndim}")
-    if not np.isfinite(image.data).all():
-        raise ValueError("the image holds values that are not finite")
-    if image.data.size and image.data.min() == image.data.max():
-        raise ValueError(f"the image has one value everywhere, {image.data.flat[0]}")
-    model = resources.find(_MODEL)
-    upright = image.oriented("LAS")
-    windows = column(cord_path, upright.grid, margin)
-    stack = _normalised(windows.cut(upright))
-    found = nets.predict(stack, model, mirroring=mirroring, step=tiles, orientation="RPI").data
-    meaning = nets.classes(model)
-    channels = [meaning.channel(*names) for names in (("cord",), ("canal",), ("gray_matter", "gray matter"))]
-    nested = found[..., channels]
-    nested[..., 0] = np.maximum(nested[..., 0], nested[..., 2])
-    nested[..., 1] = np.maximum(nested[..., 1], nested[..., 0])
-    return Volume(windows.put_back(nested, upright.grid), upright.grid).onto(image.grid)
-
-
-def _normalised(stack: Volume) -> Volume:
-    """Each slice with mean 0 and standard deviation 1, save for a common offset."""
-    data = stack.data - stack.data.mean(axis=(0, 1), keepdims=True)
-    deviation = data.std(axis=(0, 1), keepdims=True)
-    if not float(deviation.max()) > 0:
-        raise ValueError("the image has one value everywhere around the cord's path")
-    return Volume(data / np.where(deviation > 0, deviation, 1) + np.float32(_OFFSET), stack.grid)
+    return slicewise("cord-small", image, cord_path, margin, tiles, mirroring)
