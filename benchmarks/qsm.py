@@ -75,7 +75,7 @@ def one_method(bids: Path, path: str, threads: int) -> dict:
     here = dict(values)
     for name in ("mask", "total_field", "local_field"):
         here[name] = known[name]
-    here["field_mask"] = here["local_mask"] = known["mask"]
+    here["field_mask"] = here["local_mask"] = here["chi_mask"] = known["mask"]
     here["chi_unreferenced"] = known["chi"]
     for need in method.needs:  # what no truth is known of comes from the default chain
         if need.name not in here and need.kind != "Grid":

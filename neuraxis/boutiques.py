@@ -55,6 +55,10 @@ def _inputs() -> list[dict[str, Any]]:
             kind, more["integer"], more["minimum"] = "Number", True, 1
         elif one.name.endswith(("_dir", "_file")) or one.name == "config":
             kind = "File" if one.name != "work_dir" else "String"
+        elif how.get("type") is float:
+            kind = "Number"
+        if how.get("choices"):
+            more["value-choices"] = list(how["choices"])
         if how.get("nargs"):
             more["list"] = True
         if one.name == "preset":

@@ -78,7 +78,9 @@ def outputs(argv: Sequence[str]) -> None:
         return
     for artifact in made():
         if artifact.file:
-            asked = "" if artifact.keep == "always" else f" (with --outputs {artifact.name})"
+            asked = {"always": "", "made": " (when a result is made of it)"}.get(
+                artifact.keep, f" (with --outputs {artifact.name})"
+            )
             print(
                 f"{artifact.name:<20} {_file_name(artifact.name)}\n{'':<20} {artifact.title}: {artifact.meaning}; {artifact.file.unit or '1'}{asked}"
             )
@@ -89,7 +91,7 @@ def outputs_table() -> str:
     lines = ["| name | file | what | unit in the file | written |", "|---|---|---|---|---|"]
     for artifact in made():
         if artifact.file:
-            written = "always" if artifact.keep == "always" else f"`--outputs {artifact.name}`"
+            written = {"always": "always", "made": "on the way to a result"}.get(artifact.keep, f"`--outputs {artifact.name}`")
             lines.append(
                 f"| {artifact.name} | `{_file_name(artifact.name)}` | {artifact.title}: {artifact.meaning} | {artifact.file.unit} | {written} |"
             )

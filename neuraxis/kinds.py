@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuraxis.bids import cord, dataset, images, sidecar
+from neuraxis.bids import coils, cord, dataset, images, sidecar, spin_echo
 from neuraxis.bids.dataset import Problem, Unit
 from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
 from neuraxis.options import Options
-from neuraxis.pipelines import CORD_ANAT, QSM
+from neuraxis.pipelines import CORD_ANAT, QSM, SPIN_ECHO
+from neuraxis.qsm.sign import sign_evidence
 from neuraxis.volume import Volume
 
 Found = tuple[list[Unit], list[Problem]]
@@ -40,6 +41,7 @@ class Kind:
     `images(unit)` the names of the artifacts that `load(unit)` reads, with what was decided on the way. `borrow(of)`
     gives inputs that come from the session's reference unit, `of(name)` being its artifacts. `mixed`: given files may have their
     axes in another order than the image, as long as they lie in the same place.
+    `look_back(seen)` gives notes and warnings on what was made.
     """
 
     pipeline: Pipeline
@@ -50,12 +52,24 @@ class Kind:
     nothing: str
     borrow: Callable[[Callable[[str], Volume | None]], dict[str, Any]] = lambda of: {}
     mixed: bool = False
+    look_back: Callable[[Mapping[str, Any]], tuple[list[str], list[str]]] = lambda seen: ([], [])
 
 
 def _find_gre(
     options: Options, label: str, filters: dataset.Filters, files: Mapping[str, Iterable[Path]]
 ) -> Found:
-    return ([], []) if options.cord else dataset.gre_units(options.bids_dir, label, filters, files)
+    if options.cord:
+        return [], []
+    units, problems = dataset.gre_units(options.bids_dir, label, filters, files)
+    units = [_read_as(unit, options) for unit in units]
+    return spin_echo.referred(units, spin_echo.spin_echo_units(options.bids_dir, label, filters, files)[0]), problems
+
+
+def _read_as(unit: Unit, options: Options) -> Unit:
+    """The unit with what the user says of its images."""
+    inner = tuple(_read_as(coil, options) for coil in unit.coils)
+    flip = options.phase_sign == "negative"
+    return replace(unit, coils=inner, flip=flip, coil_smoothing=options.coil_smoothing)
 
 
 def _gre_facts(unit: Unit) -> Facts:
@@ -74,8 +88,47 @@ def _gre_images(unit: Unit) -> tuple[str, ...]:
 
 
 def _load_gre(unit: Unit) -> tuple[dict[str, Any], list[str]]:
-    loaded = images.load_gre(unit)
+    loaded = coils.load_coils(unit) if unit.coils else images.load_gre(unit)
     return {name: getattr(loaded, name) for name in _gre_images(unit)}, list(loaded.notes)
+
+
+SIGN = "Sign of the phase"
+"""How the note on it begins."""
+
+
+def _look_at_sign(seen: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """A note on the sign of the phase, and a warning where it looks turned round."""
+    import torch
+
+    chi, magnitude = seen.get("chi"), seen.get("magnitude")
+    if not isinstance(chi, Volume) or not (chi.data != 0).any():
+        return [], []
+    map_, size = torch.from_numpy(np.array(chi.data, np.float32)), None
+    if isinstance(magnitude, Volume):
+        size = torch.from_numpy(np.asarray(magnitude.data))
+    found = sign_evidence(map_, map_ != 0, chi.grid, size)
+    if found is None:
+        return [], []
+    figures = f"skewness of the susceptibility {found.skewness:+.2f}"
+    if found.contrast is not None:
+        figures += f", where the signal decays quickest {found.contrast:+.2f} standard deviations"
+    if found.turned:
+        text = f"{SIGN}: veins and iron come out diamagnetic ({figures}): the phase may be stored with the opposite sign."
+        return [text], [f"{text} If so, use --phase-sign negative."]
+    verdict = "veins and iron come out paramagnetic" if found.clear else "the map does not tell"
+    return [f"{SIGN}: {verdict} ({figures})."], []
+
+
+def _find_spin_echo(
+    options: Options, label: str, filters: dataset.Filters, files: Mapping[str, Iterable[Path]]
+) -> Found:
+    return ([], []) if options.cord else spin_echo.spin_echo_units(options.bids_dir, label, filters, files)
+
+
+def _session_r2(of: Callable[[str], Volume | None]) -> dict[str, Any]:
+    """R2 of the session's spin echoes."""
+    r2 = of("r2")
+    return {} if r2 is None else {"r2": r2}
 
 
 def _find_cord(
@@ -137,7 +190,9 @@ def _session_discs(of: Callable[[str], Volume | None]) -> dict[str, Any]:
 
 
 KINDS = (
-    Kind(QSM, _find_gre, _gre_facts, _gre_images, _load_gre, "gradient-echo phase or multi-echo magnitude"),
+    Kind(SPIN_ECHO, _find_spin_echo, _gre_facts, _gre_images, _load_gre, "multi-echo spin echo"),
+    Kind(QSM, _find_gre, _gre_facts, _gre_images, _load_gre, "gradient-echo phase or multi-echo magnitude", _session_r2,
+         mixed=True, look_back=_look_at_sign),  # fmt: skip
     Kind(CORD_ANAT, _find_cord, _cord_facts, lambda unit: ("image",), _load_cord, "anatomical image with a cord in view", _session_discs, True),
 )
 

@@ -88,6 +88,23 @@ class Options:
         action="store_true",
         science=True,
     )
+    phase_sign: str = _option(
+        "positive: the phase is larger where the field is stronger; negative: the scanner stores it the other way round. The "
+        "report says when the maps look turned round. Default: positive.",
+        "--phase-sign",
+        default="positive",
+        choices=("positive", "negative"),
+        science=True,
+    )
+    coil_smoothing: float = _option(
+        "Standard deviation in mm of the Gaussian over which the phase offset of each coil of uncombined images (coil-) is "
+        "averaged, above 0; less for small objects. Default: 7.",
+        "--coil-smoothing",
+        default=7.0,
+        type=float,
+        metavar="MM",
+        science=True,
+    )
     skip_bids_validation: bool = _option(
         "Do not run the BIDS validator on the input.",
         "--skip-bids-validation",
@@ -205,6 +222,10 @@ def make(values: Mapping[str, Any]) -> Options:
     options = Options(**converted)
     if options.use_gpu and options.device == "auto":
         options = dataclasses.replace(options, device="cuda")
+    if options.phase_sign not in ("positive", "negative"):
+        raise UsageError(f"phase_sign is positive or negative, not {options.phase_sign!r}.")
+    if not options.coil_smoothing > 0:
+        raise UsageError(f"--coil-smoothing must be above 0 mm, not {options.coil_smoothing}.")
     if options.cord and options.brain:
         raise UsageError("--cord and --brain exclude each other.", "Leave both out to have each image judged by itself.")
     everything = families()
@@ -256,14 +277,18 @@ def to_toml(options: Options) -> str:
     if options.outputs:
         content["outputs"] = list(options.outputs)
     content |= {name: True for name in ("cord", "brain") if getattr(options, name)}
+    usual = Options()
+    content |= {n: getattr(options, n) for n in ("phase_sign", "coil_smoothing") if getattr(options, n) != getattr(usual, n)}
     if options.methods:
         content["methods"] = dict(options.methods)
     content["knobs"] = {}
     for name, family in families().items():
-        method = family.method(options.methods.get(name))
-        values = {k: v for k, v in method.set(options.knobs.get(f"{name}.{method.name}", {})).items() if v is not None}
-        if values:
-            content["knobs"][name] = {method.name: values}
+        chosen = family.method(options.methods.get(name))
+        for method in family.methods:  # knobs of another method were set for data that do not allow the chosen one
+            given = options.knobs.get(f"{name}.{method.name}", {})
+            values = {k: v for k, v in method.set(given).items() if v is not None}
+            if values and (method is chosen or given):
+                content["knobs"].setdefault(name, {})[method.name] = values
     return tomli_w.dumps(content)
 
 

@@ -25,10 +25,29 @@ from neuraxis.cord.spinal_levels import spinal_levels
 from neuraxis.cord.straightening import straighten, straighten_to_template
 from neuraxis.cord.warps import straightening_warps
 from neuraxis.engine import Family, Pipeline, Step
-from neuraxis.qmri import relaxometry
-from neuraxis.qsm import b0, background, inversion, masking, offset, reference, reliability, unwrapping
+from neuraxis.qmri import relaxometry, spin_echo
+from neuraxis.qmri.reversible import r2prime
+from neuraxis.qsm import (
+    b0,
+    background,
+    homogeneity,
+    inversion,
+    masking,
+    offset,
+    reference,
+    reliability,
+    separation,
+    swi,
+    unwrapping,
+)
 from neuraxis.qsm.combination import root_sum_of_squares
+from neuraxis.qsm.masking.deepbet import deepbet
+from neuraxis.qsm.masking.magnitude_threshold import magnitude_threshold
 from neuraxis.qsm.quality import phase_quality
+from neuraxis.qsm.support import support
+from neuraxis.qsm.swi.chi_weighted import smwi, true_swi
+from neuraxis.qsm.swi.projection import minimum_intensity
+from neuraxis.qsm.two_pass import two_pass
 from neuraxis.signature import Method
 
 
@@ -43,21 +62,45 @@ def _one_of(name: str, title: str, *functions: Callable[..., Any]) -> Family:
 QSM = Pipeline(
     "qsm",
     "Quantitative susceptibility mapping and relaxometry of one gradient-echo acquisition",
-    inputs=("phase", "magnitude", "echo_times", "echo_spacing", "field_strength"),
+    inputs=("phase", "magnitude", "echo_times", "echo_spacing", "field_strength", "r2"),
     steps=(
         Step(("combined_magnitude",), by=_only("combination", "Combined magnitude", root_sum_of_squares)),
         Step(("phase_quality",), by=_only("quality", "Phase quality", phase_quality)),
+        Step(("homogeneous_magnitude",), by=Family.of(homogeneity)),
         Step(("mask",), by=Family.of(masking)),
         Step(("phase_offset",), by=Family.of(offset)),
         Step(("unwrapped",), by=Family.of(unwrapping)),
         Step(("total_field", "field_noise"), by=Family.of(b0)),
         Step(("field_mask",), by=Family.of(reliability)),
         Step(("local_field", "local_mask"), by=Family.of(background)),
-        Step(("chi_unreferenced",), by=Family.of(inversion)),
-        Step(("chi",), by=Family.of(reference)),
         Step(("r2star", "t2star", "s0"), by=Family.of(relaxometry)),
+        Step(("chi_unreferenced",), by=Family.of(inversion)),
+        Step(("chi_mask",), by=_only("support", "Where the susceptibility is known", support)),
+        Step(("chi",), by=Family.of(reference)),
+        # what is made when it is asked for
+        Step(("chi_two_pass",), by=_only("two_pass", "Two-pass artefact reduction", two_pass)),
+        Step(("r2prime",), by=_only("r2prime", "Reversible relaxation", r2prime)),
+        Step(("chi_para", "chi_dia"), by=Family.of(separation)),
+        Step(("swi",), by=Family.of(swi)),
+        Step(("swi_mip",), by=_only("projection", "Minimum intensity projection", minimum_intensity)),
+        Step(("true_swi",), by=_only("true_swi", "True susceptibility-weighted image", true_swi)),
+        Step(("smwi_para", "smwi_dia"), by=_only("smwi", "Susceptibility-map weighted images", smwi)),
     ),
     memory=(1150, 60, 10),
+)
+
+SPIN_ECHO = Pipeline(
+    "spin_echo",
+    "Relaxometry of one multi-echo spin-echo acquisition",
+    inputs=("magnitude", "echo_times", "echo_spacing"),
+    steps=(
+        Step(("homogeneous_magnitude",), by=Family.of(homogeneity)),
+        Step(
+            ("spin_echo_mask",), by=_one_of("spin_echo_masking", "Where spin echoes are fitted", magnitude_threshold, deepbet)
+        ),
+        Step(("r2", "t2"), by=Family.of(spin_echo)),
+    ),
+    memory=(900, 60, 8),
 )
 
 CORD_ANAT = Pipeline(
@@ -103,7 +146,7 @@ CORD_ANAT = Pipeline(
     memory=(900, 60, 0),
 )
 
-PIPELINES = (QSM, CORD_ANAT)
+PIPELINES = (SPIN_ECHO, QSM, CORD_ANAT)
 
 TOOLS = (
     Step(

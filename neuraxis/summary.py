@@ -15,7 +15,7 @@ from neuraxis.bids import tables
 from neuraxis.bids.derivatives import read_json, write_atomically, write_json
 from neuraxis.errors import NeuraxisError
 from neuraxis.kinds import participants
-from neuraxis.pipelines import CORD_ANAT, QSM
+from neuraxis.pipelines import CORD_ANAT, QSM, SPIN_ECHO
 from neuraxis.report import group, page
 from neuraxis.table import Table, cell
 
@@ -30,6 +30,7 @@ IGNORED = (
     "*_morph.*",
     "*_centerline.*",
     "*_xfm.*",
+    "*_R2primemap.*",
     "work",
     "sub-*/figures",
     "logs",
@@ -102,7 +103,7 @@ def _readme() -> str:
     rows = "\n".join(
         f"- `{a.file.suffix}` {dict(a.file.entities).get('desc', '')}: {a.title.lower()}, {a.meaning}"
         for a in ARTIFACTS.values()
-        if a.file and a.keep == "always"
+        if a.file and a.keep in ("always", "made")
     )
     return (
         f"# Results of Neuraxis {__version__}\n\nOpen `sub-*.html` for a participant and `group.html` for all of them. `references.txt` lists "
@@ -126,11 +127,12 @@ def write_participant_page(out: Path, label: str, records: list[dict[str, Any]],
 def write_group(out: Path, bids: Path, records: list[dict[str, Any]]) -> None:
     """The group's tables with their data dictionaries, and `group.html`."""
     files: dict[str, str] = {}
-    maps = [record for record in records if record.get("pipeline") == QSM.name]
+    maps = [record for record in records if record.get("pipeline") in (QSM.name, SPIN_ECHO.name)]
     if maps:
         table, dictionary = group.group_table(maps)
         write_atomically(out / "group_qsm.tsv", table)
         write_atomically(out / "group_qsm.json", dictionary)
+        files[SPIN_ECHO.name] = "group_qsm.tsv"
     for artifact in (one for one in ARTIFACTS.values() if one.pooled):
         name = f"group_{artifact.name.replace('_', '')}"
         text, pooled = pool(out, records, artifact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from neuraxis.pipelines import PIPELINES
 from neuraxis.table import Table
 from neuraxis.volume import Volume
 from neuraxis.watcher import Watcher, step_entry
+
+_NEVER_EMPTY = {"cord": "cord", "mask": "brain"}
+"""What a file of other hands has to mark: with nothing marked there is nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Prepared:
             fate = one.reason if one.fate != "run" else "will run" if number in todo else "already there"
             label = {"skipped": "skipped: ", "unwanted": "not wanted: ", "given": "given: "}.get(one.fate, "")
             lines.append(f"  {one.step.by.name:<14} {one.method.name:<24} {label}{fate}")
-        for name in (one for one in self.plan.targets if one not in self.given):
+        made = [name for one in self.plan.steps if one.fate == "run" for name in one.step.makes]
+        for name in (one for one in made if one not in self.given):
             for path in self.store.paths(name):
                 there = "there" if self.store.has(name, self.plan.keys[name]) else "to write"
                 lines.append(f"  {there:<9} {path.relative_to(self.store.out)}")
@@ -84,9 +89,17 @@ def check_outputs(options: Options) -> None:
 
 
 def targets(pipeline: Pipeline, options: Options) -> tuple[str, ...]:
-    """What is asked of a pipeline: by name, or every result."""
-    made = {name for step in pipeline.steps for name in step.makes}
-    return tuple(name for name in options.outputs if name in made) if options.outputs else results(pipeline)
+    """What is asked of a pipeline: every result, or what `--outputs` names and what another pipeline takes for that."""
+    if not options.outputs:
+        return results(pipeline)
+    wanted = set(options.outputs)
+    for other in PIPELINES:
+        needed = set(options.outputs)
+        for step in reversed(other.steps):
+            if needed & set(step.makes):
+                needed |= {need.name for method in step.by.methods for need in method.needs}
+        wanted |= needed & set(other.inputs)
+    return tuple(name for step in pipeline.steps for name in step.makes if name in wanted)
 
 
 def prepare(task: Task) -> Prepared:
@@ -104,6 +117,8 @@ def prepare(task: Task) -> Prepared:
     given = store.find_given(folders, known)
     inputs = facts.inputs | kind.borrow(_findings(task, folders))
     content = images.content_hash(unit.paths())
+    if unit.reading:
+        content = f"{content}, {unit.reading}"
     keys = {name: _text(value) for name, value in inputs.items()} | dict.fromkeys(kind.images(unit), content)
     keys |= {name: images.content_hash([path]) for name, path in given.items()}
     plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, targets(kind.pipeline, options))
@@ -152,7 +167,9 @@ def _findings(task: Task, folders: Sequence[Path]) -> Callable[[str], Volume | N
 
 
 def _text(value: Any) -> str:
-    """A number, numbers, a word or a table as it enters a key."""
+    """A number, numbers, a word, a table or a volume as it enters a key."""
+    if isinstance(value, Volume):
+        return hashlib.sha256(np.ascontiguousarray(value.data).tobytes() + value.grid.matrix.tobytes()).hexdigest()
     if isinstance(value, Table):
         return repr({name: column.tolist() for name, column in value.columns.items()})
     return value if isinstance(value, str) else repr(np.asarray(value).tolist())
@@ -167,13 +184,15 @@ def read_given(prepared: Prepared, here: Mapping[str, Any]) -> dict[str, Any]:
         if prepared.kind.mixed and image is not None:
             try:
                 volume = volume.onto(image.grid)
+                volume = Volume(np.ascontiguousarray(volume.data), volume.grid)
             except ValueError as error:
                 raise GridMismatch(
                     f"{file} ({_size(volume)}) does not lie where the image does ({_size(image)}).",
                     "Draw it on the image, or resample it to the image's grid.",
                 ) from error
-            if name == "cord" and not (volume.data > 0).any():
-                raise DataError(f"{file} is empty: it marks no cord.", "Remove it to have the cord found, or draw it.")
+            if name in _NEVER_EMPTY and not (volume.data > 0).any():
+                what = _NEVER_EMPTY[name]
+                raise DataError(f"{file} is empty: it marks no {what}.", f"Remove it to have the {what} found, or draw it.")
         found[name] = volume
     return found
 
@@ -203,7 +222,15 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
         run_plan(plan, values, store, watcher, task.device)
     else:
         watcher.say("everything is there already; nothing is computed")
-    record = _record(prepared, watcher, former, todo, notes) | {"seconds": round(time.time() - start, 1)}
+    looked = prepared.kind.look_back(watcher.seen)
+    if not any(looked):  # nothing new to look at
+        looked = former.get("look_back", ([], []))
+    notes = [*(note for note in notes if note not in looked[0]), *looked[0]]
+    watcher.warned += looked[1]
+    for text in looked[1]:
+        watcher.say(f"warning: {text}")
+    record = _record(prepared, watcher, former, todo, notes) | {"look_back": looked}
+    record["seconds"] = round(time.time() - start, 1)
     write_json(path, record)
     if record["status"] in ("ok", "nothing"):
         store.clear(keep_work=task.options.keep_work)
@@ -233,8 +260,8 @@ def _record(
         notes = [*notes, f"{ARTIFACTS[name].title} was given: {path}."]
     files = {
         name: [str(path.relative_to(prepared.store.out)) for path in prepared.store.paths(name)]
-        for name in plan.targets
-        if prepared.store.has(name, plan.keys[name])
+        for name in plan.keys
+        if name not in prepared.given and prepared.store.paths(name) and prepared.store.has(name, plan.keys[name])
     }
     outputs = [path for paths in files.values() for path in paths]
     first = watcher.errors[0] if watcher.errors else None

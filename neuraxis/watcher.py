@@ -102,7 +102,10 @@ class Watcher:
         if artifact.view.kind == "outline" and under is None:
             return []
         echoes = [f"{1e3 * time:.1f} ms" for time in self.store.echo_times] if value.data.ndim == 4 else []
-        picture = draw(artifact, value, under=under, region=self.seen.get("mask"), labels=echoes)
+        region = self.seen.get("mask")
+        if region is not None and not region.grid.same_as(value.grid):  # slabs lie on a grid of their own
+            region = None
+        picture = draw(artifact, value, under=under, region=region, labels=echoes)
         return [("", picture, caption(artifact), None)]
 
     def _cord(self, name: str, kind: str) -> Sequence[tuple[str, bytes, str, bytes | None]]:

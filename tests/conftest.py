@@ -97,4 +97,11 @@ ALL = (
     "r2star",
     "t2star",
     "s0",
+    "chi_para",
+    "chi_dia",
+    "swi",
+    "swi_mip",
+    "true_swi",
+    "smwi_para",
+    "smwi_dia",
 )

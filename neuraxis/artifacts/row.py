@@ -29,7 +29,8 @@ class File:
     `per_echo` writes one file per echo, with its `echo` entity; an empty `suffix` is that of the source. `twins` are more
     `desc` values under which the same file stands: BIDS wants a magnitude beside every field map. A file of other hands is found
     under the same name, under the names of the artifacts in `also`, and under `given`, endings behind the name of the source
-    (`_seg-manual` finds sub-01_T2w_seg-manual.nii.gz); `derived`: it follows from another artifact and is never given.
+    (`_seg-manual` finds sub-01_T2w_seg-manual.nii.gz), and `bare`, endings behind its entities (`_mask` finds
+    sub-01_mask.nii.gz, as QSMxT names it); `derived`: it follows from another artifact and is never given.
     """
 
     suffix: str
@@ -40,6 +41,7 @@ class File:
     twins: tuple[str, ...] = ()
     metadata: tuple[tuple[str, object], ...] = ()
     given: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     derived: bool = False
 
@@ -58,7 +60,8 @@ class Column:
 class Artifact:
     """One thing that flows.
 
-    `keep`: "always" (a result), "asked" (saved when `--outputs` names it) or "never" (only ever in the work folder).
+    `keep`: "always" (a result), "made" (saved when a result is made of it, or when `--outputs` names it), "asked" (saved when
+    `--outputs` names it) or "never" (only ever in the work folder).
     `kind`: a map (numbers per voxel), a mask (0 or 1), labels (whole numbers per voxel), a warp
     (a displacement per voxel), a table, a number, numbers or a text.
     `within`: the range that a given file has to keep to. `names`: what the labels are called, for their table.
@@ -71,7 +74,7 @@ class Artifact:
     shape: str
     meaning: str
     kind: Literal["map", "mask", "labels", "warp", "table", "number", "numbers", "text"] = "map"
-    keep: Literal["always", "asked", "never"] = "never"
+    keep: Literal["always", "made", "asked", "never"] = "never"
     file: File | None = None
     view: View | None = None
     statistics: bool = field(default=False)

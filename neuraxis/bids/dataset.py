@@ -40,7 +40,7 @@ class Unit:
     participant: str
     session: str | None
     entities: tuple[tuple[str, str], ...]
-    """Every entity but echo and part, as in the file name, in its order."""
+    """Every entity but echo, part and coil, as in the file name, in its order."""
     suffix: str
     datatype: str
     phase: tuple[Path, ...] = ()
@@ -56,6 +56,12 @@ class Unit:
     """False: whether there is anything in it for the pipeline, its content must say."""
     reference: Unit | None = None
     """The unit of the same session that is worked on first, and whose results this one may use."""
+    coils: tuple[Unit, ...] = ()
+    """Every coil of uncombined images, as a unit; the files of this one are those of the first."""
+    coil_smoothing: float = 7.0
+    """Gaussian over which the phase offset of a coil is averaged; mm."""
+    flip: bool = False
+    """Whether the phase is negative where the field is stronger."""
 
     @property
     def stem(self) -> str:
@@ -88,6 +94,12 @@ class Unit:
     def has_magnitude(self) -> bool:
         return bool(self.magnitude or (self.real and self.imag))
 
+    @property
+    def reading(self) -> str:
+        """What was chosen about the reading of the files and is not usual: it changes what is read."""
+        chosen = [f"coils over {self.coil_smoothing:g} mm"] if self.coils else []
+        return ", ".join(chosen + ["phase turned round"] * (self.flip and self.has_phase))
+
     def parts(self) -> dict[str, tuple[Path, ...]]:
         """The files that are read, by part; real and imaginary images only where phase or magnitude come from them."""
         found = {"phase": self.phase, "mag": self.magnitude}
@@ -97,6 +109,8 @@ class Unit:
 
     def paths(self) -> tuple[Path, ...]:
         """Every file that is read."""
+        if self.coils:
+            return tuple(path for coil in self.coils for path in coil.paths())
         return tuple(path for paths in self.parts().values() for path in paths)
 
 
@@ -204,7 +218,7 @@ def _grouped(
             continue
         entities, suffix, _ = parsed
         if entities.get("sub") == participant and entities.get("ses", "") == _session_folder(path):
-            key = (frozenset(without_parts(entities)), suffix, path.parent.name, "echo" in entities)
+            key = (frozenset(without_parts(entities)), suffix, path.parent.name, "echo" in entities, "coil" in entities)
             groups.setdefault(key, []).append((entities, suffix, path))
         elif suffix in suffixes or "part" in entities:
             strays.append(path)
@@ -213,8 +227,8 @@ def _grouped(
 
 
 def without_parts(entities: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The entities that all images of an acquisition share: every one but echo and part."""
-    return tuple((key, value) for key, value in entities.items() if key not in ("echo", "part"))
+    """The entities that all images of an acquisition share: every one but echo, part and coil."""
+    return tuple((key, value) for key, value in entities.items() if key not in ("echo", "part", "coil"))
 
 
 def _session_folder(path: Path) -> str:
@@ -224,6 +238,11 @@ def _session_folder(path: Path) -> str:
 
 def _unit(root: Path, members: Sequence[Member]) -> Unit | None:
     """A unit of one group of files; None when there is nothing in it for this app."""
+    labels = {entities["coil"] for entities, _, _ in members if "coil" in entities}
+    if len(labels) > 1:
+        groups = [[one for one in members if one[0]["coil"] == label] for label in sorted(labels, key=natural)]
+        coils = [coil for group in groups if (coil := _unit(root, group)) is not None]
+        return replace(coils[0], coils=tuple(coils)) if coils else None
     parts: dict[str, list[Path]] = {"phase": [], "mag": [], "real": [], "imag": [], "": []}
     for entities, _, path in members:
         parts.setdefault(entities.get("part", ""), []).append(path)
@@ -247,6 +266,8 @@ def _unit(root: Path, members: Sequence[Member]) -> Unit | None:
 
 def check(unit: Unit) -> NeuraxisError | None:
     """What is wrong with the files of a unit as a set."""
+    if unit.coils:
+        return next(filter(None, map(check, unit.coils)), None) or _check_coils(unit)
     if bool(unit.real) != bool(unit.imag) and not unit.phase:
         lone, absent = (unit.real, "imag") if unit.real else (unit.imag, "real")
         return MissingInput(f"{lone[0]} has no part-{absent} image beside it.", "Phase is made from both.")
@@ -268,6 +289,21 @@ def check(unit: Unit) -> NeuraxisError | None:
             )
     if unit.echoes and 0 in everything:
         return DataError(f"{unit.paths()[0]}: its echo entity is not a number.", "BIDS counts echoes from 1.")
+    return None
+
+
+def _check_coils(unit: Unit) -> NeuraxisError | None:
+    """What coils lack that others have."""
+    fullest = max(unit.coils, key=lambda coil: len(coil.paths()))
+    for coil in unit.coils:
+        for part, paths in fullest.parts().items():
+            missing = {echo_number(path) for path in paths} - {echo_number(path) for path in coil.parts().get(part, ())}
+            if missing:
+                found = (parse_name(coil.paths()[0].name) or ({}, "", ""))[0]["coil"]
+                text = f" of echo {', '.join(map(str, sorted(missing)))}" if unit.echoes else ""
+                return MissingInput(
+                    f"{paths[0]} has no part-{part} image{text} of coil {found} beside it.", "Every coil needs all echoes."
+                )
     return None
 
 

@@ -98,7 +98,7 @@ class UnitStore:
     def paths(self, name: str) -> list[Path]:
         """The files of an artifact: its derivatives, or nothing when it stays in the work folder."""
         artifact = ARTIFACTS[name]
-        if artifact.file is None or not (artifact.keep == "always" or name in self.asked):
+        if artifact.file is None or not (artifact.keep in ("always", "made") or name in self.asked):
             return []
         told = {name: value or self.suffix for name, value in artifact.file.entities}
         entities = {**self.entities, **told}
@@ -258,6 +258,7 @@ class UnitStore:
                 own = dataclasses.replace(self, out=folder, asked=frozenset({name}))
                 paths = [path for one in (name, *file.also) for path in own.paths(one)]
                 paths += [paths[0].with_name(f"{self.source}{ending}.nii.gz") for ending in file.given]
+                paths += [paths[0].with_name(name_of(self.entities, "", "") + f"{ending[1:]}.nii.gz") for ending in file.bare]
                 plain = [path.with_name(path.name.removesuffix(".gz")) for path in paths]
                 match = next((p for p in (*paths, *plain) if p.exists()), None)
                 if match:

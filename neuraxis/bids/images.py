@@ -103,6 +103,9 @@ def load_gre(unit: Unit) -> Loaded:
         if magnitude is None:
             magnitude = np.hypot(stacks["real"], stacks["imag"])
             notes.append("Magnitude: made from real and imaginary images.")
+    if unit.flip and phase is not None:
+        np.negative(phase, out=phase)
+        notes.append("Phase: turned round, as --phase-sign negative asks.")
     if unit.has_phase and magnitude is None:
         notes.append("There is no magnitude: what needs it is not made.")
 

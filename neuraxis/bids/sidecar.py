@@ -88,6 +88,8 @@ def metadata(image: Path, root: Path) -> dict[str, Any]:
 
 def acquisition(unit: Unit) -> Acquisition:
     """Echo times and field strength of a unit, checked over all its images."""
+    if unit.coils:
+        return _of_coils(unit)
     times: tuple[float, ...] = ()
     source: Sequence[Path] = ()
     strengths: list[tuple[Path, float]] = []
@@ -114,6 +116,18 @@ def acquisition(unit: Unit) -> Acquisition:
                 "Correct the sidecars.",
             )
     return Acquisition(times, strengths[0][1] if strengths else None)
+
+
+def _of_coils(unit: Unit) -> Acquisition:
+    """The parameters that all coils have."""
+    first, *others = (acquisition(coil) for coil in unit.coils)
+    for coil, other in zip(unit.coils[1:], others, strict=True):
+        path = coil.paths()[0]
+        if max(abs(a - b) for a, b in zip(first.echo_times, other.echo_times, strict=True)) > _SAME_ECHO_S:
+            raise DataError(f"{path} has other echo times than {unit.paths()[0].name}.", "Correct the sidecars.")
+        if abs((other.field_strength or 0) - (first.field_strength or 0)) > _SAME_FIELD_T:
+            raise DataError(f"{path} has another MagneticFieldStrength than {unit.paths()[0].name}.", "Correct the sidecars.")
+    return first
 
 
 def _echo_time(path: Path, content: dict[str, Any]) -> float:

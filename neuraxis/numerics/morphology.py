@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import lazy_loader as lazy
 import numpy as np
 
+from neuraxis.numerics.fourier import mask_box, paste
 from neuraxis.volume import Tensor
 
 scipy = lazy.load("scipy")
@@ -56,3 +59,33 @@ def fill_holes(mask: Tensor, largest: int | None = None) -> Tensor:
         holes &= np.bincount(parts.ravel())[parts] <= largest
     inner = np.ascontiguousarray(holes[1:-1, 1:-1, 1:-1])
     return torch.from_numpy(inner).to(mask.device) | mask
+
+
+def without_rim(mask: Tensor, rim: float, voxel_size: tuple[float, float, float]) -> Tensor:
+    """The voxels of the mask that are farther than `rim` mm from the outside.
+
+    Outside is what a sphere of that radius fits into: a vein or a lone bad voxel that the mask leaves out has no rim.
+    Beyond the field of view things go on as at its edge.
+
+    Raises
+    ------
+    ValueError: the mask is empty, or nothing of it is deeper than the rim.
+    """
+    if rim == 0:
+        return mask.clone()
+    x, y, z = (math.ceil(rim / h) + 1 for h in voxel_size)
+    box = mask_box(mask, (x, y, z))
+    inside = mask[box].cpu().numpy()
+    beyond = np.pad(~inside, [(x, x), (y, y), (z, z)], mode="edge")
+    if beyond.all() or not beyond.any():
+        return mask.clone()
+    thick = scipy.ndimage.distance_transform_edt(beyond, sampling=voxel_size) > rim
+    if not thick.any():
+        return mask.clone()
+    near = scipy.ndimage.distance_transform_edt(~thick, sampling=voxel_size)
+    outside = beyond & (near <= rim)
+    depth = scipy.ndimage.distance_transform_edt(~outside, sampling=voxel_size)[x:-x, y:-y, z:-z]
+    kept = torch.from_numpy((depth > rim) & inside).to(mask.device)
+    if not bool(kept.any()):
+        raise ValueError(f"nothing of the mask is deeper than the rim of {rim} mm")
+    return paste(kept, box, (mask.shape[0], mask.shape[1], mask.shape[2]))

@@ -18,7 +18,8 @@ import numpy as np
 
 from neuraxis.simulate import shapes
 from neuraxis.simulate.drawing import edge, ellipsoid_share, overlap, positions, sample, tube_share
-from neuraxis.simulate.tissues import R2PRIME_PER_PPM_TESLA, TISSUES, Tissue
+from neuraxis.simulate.tissues import TISSUES, Tissue
+from neuraxis.units import R2PRIME_PER_PPM_TESLA
 from neuraxis.volume import Array, Grid, Tensor
 
 Where = tuple[Any, ...]

@@ -15,9 +15,6 @@ from typing import NamedTuple
 T1_EXPONENT = 0.38
 """T1 ~ B0 ** 0.38. Rooney 2007, doi:10.1002/mrm.21122"""
 
-R2PRIME_PER_PPM_TESLA = 137 / 3
-"""Extra relaxation per susceptibility; 1/s/ppm/T: 137 /s/ppm at 3 T. Shin 2021, doi:10.1016/j.neuroimage.2021.118371"""
-
 
 class Tissue(NamedTuple):
     """One tissue.

@@ -5,7 +5,9 @@ from contracts.analytic import GRIDS, ball, centred_grid, rotation, sphere_field
 from documented import Unchanged, check_documented
 
 from neuraxis.engine import Method
-from neuraxis.qsm.background import METHODS, pdf, vsharp
+from neuraxis.numerics.filters import wrap
+from neuraxis.qsm.background import METHODS, ismv, pdf, resharp, sdf, sharp, smv, vsharp
+from neuraxis.units import radians_per_ppm_second
 
 each = pytest.mark.parametrize("method", METHODS, ids=lambda one: one.__name__)
 everywhere = pytest.mark.parametrize("name", list(GRIDS))
@@ -25,6 +27,25 @@ def _problem(name="isotropic"):
     return outer, inner, mask, grid
 
 
+HIGH_PASS = {smv: 0.9, sdf: 0.9}
+"""They take what varies slowly in the local field, too, and say so; the share of it that may be lost."""
+
+RIM = {sharp: 6.0, resharp: 6.0, ismv: 5.0, smv: 10.0}
+"""Depth of the rim that is lost by default, where it is more than 3 mm; mm."""
+
+ECHO_TIMES, STRENGTH = np.array([0.001, 0.003]), 3.0
+"""For the methods that start from the wrapped phase."""
+
+
+def _remove(method, field, mask, grid, **knobs):
+    """Local field and mask; methods that start from the phase get the phase of the same field."""
+    if "phase" not in [need.name for need in Method.of(method).needs]:
+        return method(field, mask, grid, **knobs)
+    scale = radians_per_ppm_second(STRENGTH)
+    phase = torch.stack([wrap(field * float(scale * time)) for time in ECHO_TIMES], -1)
+    return method(phase, ECHO_TIMES, STRENGTH, mask, grid, **knobs)
+
+
 def _rms(values):
     return float((values - values.mean()).square().mean().sqrt())
 
@@ -38,36 +59,39 @@ def test_documented(method):
 @everywhere
 def test_the_field_of_outer_sources_goes(method, name):
     outer, _, mask, grid = _problem(name)
-    local, kept = method(outer, mask, grid)
-    assert _rms(local[kept]) < 0.03 * _rms(outer[mask])
+    local, kept = _remove(method, outer, mask, grid)
+    assert _rms(local[kept]) < (0.15 if method is sdf else 0.03) * _rms(outer[mask])
 
 
 @each
 @everywhere
 def test_the_field_of_inner_sources_stays(method, name):
     _, inner, mask, grid = _problem(name)
-    local, kept = method(inner, mask, grid)
+    local, kept = _remove(method, inner, mask, grid)
     deep = kept & torch.from_numpy(ball(grid, 13))
-    assert np.corrcoef(local[deep], inner[deep])[0, 1] > 0.93
     slope = np.polyfit(inner[deep].numpy(), local[deep].numpy(), 1)[0]
+    if method is sdf:  # no more than the fine parts
+        assert np.corrcoef(local[deep], inner[deep])[0, 1] > 0.7 and 0.2 < slope < 1
+        return
+    assert np.corrcoef(local[deep], inner[deep])[0, 1] > 0.93
     assert slope == pytest.approx(1, abs=0.2)
 
 
 @each
 def test_both_are_told_apart(method):
     outer, inner, mask, grid = _problem()
-    local, kept = method(outer + inner + 3.0, mask, grid)  # a constant is a background too
+    local, kept = _remove(method, outer + inner + 3.0, mask, grid)  # a constant is a background too
     deep = kept & torch.from_numpy(ball(grid, 13))
-    assert _rms((local - inner)[deep]) < 0.4 * _rms(inner[deep])
-    assert _rms(outer[deep]) > 2 * _rms(inner[deep])
+    assert _rms((local - inner)[deep]) < HIGH_PASS.get(method, 0.4) * _rms(inner[deep])
+    assert _rms(outer[mask]) > 2 * _rms(inner[mask])
 
 
 @each
 def test_the_rim_alone_is_lost(method):
     outer, inner, mask, grid = _problem()
-    _, kept = method(outer + inner, mask, grid)
+    _, kept = _remove(method, outer + inner, mask, grid)
     assert kept.dtype == torch.bool and not (kept & ~mask).any()
-    assert kept[torch.from_numpy(ball(grid, 13))].all()
+    assert kept[torch.from_numpy(ball(grid, 16 - RIM.get(method, 3.0)))].all()
 
 
 @each
@@ -79,9 +103,9 @@ def test_nothing_wraps_around(method):
     mask[cut, cut, cut] = True
     field = torch.from_numpy(sphere_field(large, 4, 9.4, (0, 0, 20)) + sphere_field(large, 3, 0.2, (9, 0, 0))) * mask
     small = centred_grid((28, 28, 28))
-    knobs = dict(rim=0.0) if method is pdf else {}  # its rim ends at the edge of the field of view
-    expected, expected_mask = method(field, mask, large, **knobs)
-    found, found_mask = method(field[cut, cut, cut], mask[cut, cut, cut], small, **knobs)
+    knobs = dict(rim=0.0) if "rim" in [knob.name for knob in Method.of(method).knobs] else {}  # its rim ends at the edge of the field of view
+    expected, expected_mask = _remove(method, field, mask, large, **knobs)
+    found, found_mask = _remove(method, field[cut, cut, cut], mask[cut, cut, cut], small, **knobs)
     assert torch.equal(found_mask, expected_mask[cut, cut, cut])
     assert torch.allclose(found, expected[cut, cut, cut], atol=1e-6)
     if method is vsharp:  # the rim is lost on every side
@@ -93,8 +117,8 @@ def test_other_voxel_axes_give_the_same_numbers(method):
     outer, inner, mask, grid = _problem("anisotropic and tilted")
     field2, grid2 = turned((outer + inner).numpy(), grid)
     mask2, _ = turned(mask.numpy(), grid)
-    local, kept = method(outer + inner, mask, grid)
-    local2, kept2 = method(torch.from_numpy(field2), torch.from_numpy(mask2), grid2)
+    local, kept = _remove(method, outer + inner, mask, grid)
+    local2, kept2 = _remove(method, torch.from_numpy(field2), torch.from_numpy(mask2), grid2)
     assert np.array_equal(kept2.numpy(), turned(kept.numpy(), grid)[0])
     assert np.abs(local2.numpy() - turned(local.numpy(), grid)[0]).max() < 1e-3 * _rms(outer[mask])
 
@@ -103,13 +127,13 @@ def test_other_voxel_axes_give_the_same_numbers(method):
 def test_what_lies_outside_the_mask_does_not_matter(method):
     outer, inner, mask, grid = _problem()
     spoiled = torch.where(mask, outer + inner, float("nan"))
-    assert torch.equal(method(spoiled, mask, grid)[0], method(outer + inner, mask, grid)[0])
+    assert torch.equal(_remove(method, spoiled, mask, grid)[0], _remove(method, outer + inner, mask, grid)[0])
 
 
 @each
 def test_zero_gives_zero(method):
     outer, _, mask, grid = _problem()
-    assert not method(torch.zeros_like(outer), mask, grid)[0].any()
+    assert not _remove(method, torch.zeros_like(outer), mask, grid)[0].any()
 
 
 @each
@@ -117,7 +141,7 @@ def test_finite_float_zero_outside_and_inputs_unchanged(method):
     outer, inner, mask, grid = _problem()
     total = outer + inner
     with Unchanged(total, mask):
-        local, kept = method(total, mask, grid)
+        local, kept = _remove(method, total, mask, grid)
         assert kept.data_ptr() != mask.data_ptr()
     assert local.dtype == torch.float32 and local.shape == total.shape and torch.isfinite(local).all()
     assert not local[~kept].any()
@@ -127,7 +151,7 @@ def test_finite_float_zero_outside_and_inputs_unchanged(method):
 def test_an_empty_mask_is_refused(method):
     outer, _, mask, grid = _problem()
     with pytest.raises(ValueError, match="mask is empty"):
-        method(outer, torch.zeros_like(mask), grid)
+        _remove(method, outer, torch.zeros_like(mask), grid)
 
 
 @pytest.mark.parametrize(("method", "knob"), knobs)
@@ -137,7 +161,7 @@ def test_wrong_knobs_are_refused(method, knob, value):
         pytest.skip("a whole number is never infinite")
     outer, _, mask, grid = _problem()
     with pytest.raises(ValueError, match=f"{knob}.*{value}"):
-        method(outer, mask, grid, **{knob: value})
+        _remove(method, outer, mask, grid, **{knob: value})
 
 
 def test_pdf_uses_the_direction_of_the_field_and_not_its_sign():

@@ -184,7 +184,7 @@ def test_between_two_outlines_and_none_where_they_do_not_agree():
     assert dice(weights[0], traced.data > 0.5) > 0.97 and dice(weights[1], taught.data > 0.5) > 0.97
     short = upright.data.copy()
     short[:, :, : short.shape[2] // 2] = 0
-    with pytest.warns(UserWarning, match="left out"):
+    with pytest.warns(UserWarning, match="agree in part only"), pytest.warns(UserWarning, match="left out"):
         cut = tissues_of(Volume(short, upright.grid).onto(truth.grid))
         half = agreed(image, cut, path, least_agreement=0.4).oriented().data
     assert not half[:, :, : short.shape[2] // 2 - 1].any() and half[:, :, short.shape[2] // 2 + 1 :].any()

@@ -9,14 +9,27 @@ from documented import Unchanged, check_documented
 
 from neuraxis.engine import Method
 from neuraxis.numerics.morphology import dilate, erode
-from neuraxis.qsm.masking import METHODS, deepbet, deepbet_and_phase_quality, phase_quality_threshold
+from neuraxis.qsm.masking import (
+    METHODS,
+    bet,
+    bet_and_phase_quality,
+    combined,
+    deepbet,
+    deepbet_and_phase_quality,
+    hd_bet,
+    magnitude_threshold,
+    phase_quality_threshold,
+)
 from neuraxis.qsm.masking.deepbet import brain_probability
 from neuraxis.qsm.quality import phase_quality
 from neuraxis.volume import Grid
 
 each = pytest.mark.parametrize("method", METHODS, ids=lambda one: one.__name__)
 LEARNED = (deepbet, deepbet_and_phase_quality)
-thresholds = pytest.mark.parametrize("method", [m for m in METHODS if m not in LEARNED], ids=lambda one: one.__name__)
+WHOLE_HEAD = (bet, bet_and_phase_quality)
+"""Look for a brain in a head, so a ball alone is beyond them; they have tests of their own, as have those below."""
+BY_THRESHOLD = (phase_quality_threshold, magnitude_threshold)
+thresholds = pytest.mark.parametrize("method", BY_THRESHOLD, ids=lambda one: one.__name__)
 
 
 def _dice(a, b):
@@ -43,7 +56,8 @@ def _ball():
     magnitude, phase = (torch.from_numpy(f(echoes)).float() for f in (np.abs, np.angle))
     grid = Grid.of(shape, np.diag([2.0, 2.0, 2.0, 1.0]))
     quality = phase_quality(phase, times, magnitude)
-    return {"magnitude": magnitude, "phase_quality": quality, "grid": grid}, torch.from_numpy(ball)
+    known = {"magnitude": magnitude, "homogeneous_magnitude": magnitude, "phase_quality": quality, "grid": grid}
+    return known, torch.from_numpy(ball)
 
 
 def _head():
@@ -81,6 +95,10 @@ def test_documented(method):
     check_documented(method)
 
 
+def test_every_method_is_in_a_suite():
+    assert set(METHODS) == {*LEARNED, *WHOLE_HEAD, *BY_THRESHOLD, hd_bet, combined}
+
+
 @thresholds
 def test_a_ball_in_noise_is_found_whole(method):
     known, ball = _ball()
@@ -98,6 +116,7 @@ def test_wrong_values_are_named(method):
     for knobs in (
         {"threshold": 2.0},
         {"threshold": "best"},
+        {"percentile": 100.0},
         {"factor": -1.0},
         {"separation": 21},
         {"closing": -1},
@@ -115,12 +134,14 @@ def test_tissue_everywhere_gives_a_mask_everywhere():
     assert phase_quality_threshold(quality).all()
 
 
-@pytest.mark.parametrize("method", LEARNED, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("method", (*LEARNED, *WHOLE_HEAD), ids=lambda one: one.__name__)
 def test_a_brain_is_found(method, head, straight, monkeypatch):
     magnitude, quality, grid, brain = head
     monkeypatch.setattr(sys.modules[deepbet.__module__], "brain_probability", lambda *_: straight)
-    found = _call(method, {"magnitude": magnitude, "phase_quality": quality, "grid": grid})
-    assert _dice(found, brain) > 0.9
+    known = {"magnitude": magnitude, "homogeneous_magnitude": magnitude, "phase_quality": quality, "grid": grid}
+    with Unchanged(magnitude, quality):
+        found = _call(method, known)
+    assert found.dtype == torch.bool and found.shape == brain.shape and _dice(found, brain) > 0.9
 
 
 def test_a_brain_is_found_in_any_orientation(head, straight):

@@ -7,19 +7,20 @@ import torch
 from conftest import SHARED
 
 from neuraxis.numerics.filters import wrap
+from neuraxis.qsm.b0 import METHODS as B0
 from neuraxis.qsm.b0 import weighted_average
 from neuraxis.qsm.masking import phase_quality_threshold
 from neuraxis.qsm.offset import mcpc3ds
 from neuraxis.qsm.quality import phase_quality
 from neuraxis.qsm.reliability import consistency
-from neuraxis.qsm.unwrapping import romeo
+from neuraxis.qsm.unwrapping import reliability_sorting, romeo
 from neuraxis.units import radians_per_ppm_second
 from neuraxis.volume import Grid
 
 
-def _scan(times, with_magnitude=True):
+def _scan(times, with_magnitude=True, every=1):
     """Field of a ball of air below a ball of tissue, 3 T, 2 mm; offset, decay and noise."""
-    shape, h = (56, 60, 52), 2.0
+    shape, h = tuple(n // every for n in (56, 60, 52)), 2.0 * every
     x, y, z = ((np.indices(shape) - np.array(shape)[:, None, None, None] / 2) * h).astype(np.float32)
     tissue = (x**2 + y**2 + z**2 < 48**2) & (x**2 + (y - 20) ** 2 + (z + 44) ** 2 > 18**2)
     distance = np.sqrt(x**2 + (y - 20) ** 2 + (z + 44) ** 2)
@@ -54,12 +55,58 @@ def test_the_field_is_found(times, with_magnitude):
     assert error[trusted].norm() < 0.1 * (truth[trusted] - truth[trusted].mean()).norm()
 
 
+@pytest.mark.parametrize("b0", B0, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("times", [(0.005, 0.0088), (0.004, 0.0052, 0.013, 0.016, 0.03), tuple(np.linspace(0.002, 0.04, 64))])
+@pytest.mark.parametrize("with_magnitude", [True, False])
+def test_any_number_and_spacing_of_echoes(b0, times, with_magnitude):
+    """Also uneven, and without a magnitude: the field is found by every fit, as well as its noise says."""
+    times = np.array(times)
+    phase, magnitude, truth, tissue, grid = _scan(times, with_magnitude, every=2)
+    offset = mcpc3ds(phase, tissue, times, np.diff(times), grid, magnitude)
+    field, noise = b0(romeo(phase, tissue, times, magnitude, offset), tissue, times, 3.0, magnitude)
+    trusted = consistency(field, noise, phase_quality(phase, times, magnitude), tissue)
+    error = field - truth
+    error -= error[trusted].median()
+    assert trusted.sum() > 0.75 * tissue.sum()
+    assert (error[trusted].abs() > 0.1).float().mean() < 0.01 and error[trusted].abs().median() < 0.02
+
+
+def test_the_same_field_without_echoes_or_magnitude_to_lean_on():
+    """Sorting by reliability and ROMEO agree where the phase is sound."""
+    times = np.array([0.004, 0.012, 0.02])
+    phase, magnitude, _, tissue, grid = _scan(times)
+    offset = mcpc3ds(phase, tissue, times, np.diff(times), grid, magnitude)
+    one = romeo(phase, tissue, times, magnitude, offset)
+    other = reliability_sorting(phase, tissue, times, offset)
+    assert ((one - other)[tissue].abs() < 1e-3).float().mean() > 0.98
+
+
+def test_read_outs_that_alternate_are_taken_out_of_the_field():
+    times = np.array([0.004, 0.012, 0.02, 0.028])
+    phase, magnitude, truth, tissue, grid = _scan(times)
+    ramp = torch.linspace(-1.5, 1.5, truth.shape[0])[:, None, None]
+    signs = torch.tensor([1.0, -1, 1, -1])
+    with pytest.warns(RuntimeWarning, match="bipolar"):
+        offset = mcpc3ds(wrap(phase + signs * ramp[..., None]), tissue, times, np.diff(times), grid, magnitude)
+    unwrapped = romeo(wrap(phase + signs * ramp[..., None]), tissue, times, magnitude, offset)
+    field, noise = weighted_average(unwrapped, tissue, times, 3.0, magnitude)
+    plain = mcpc3ds(phase, tissue, times, np.diff(times), grid, magnitude)
+    true, usual = weighted_average(romeo(phase, tissue, times, magnitude, plain), tissue, times, 3.0, magnitude)
+    # nothing is left of the ramp, and what is odd about it does not show in the noise either
+    rest = (field - true)[tissue]
+    assert (rest - rest.median()).abs().median() < 0.002
+    assert noise[tissue].median() < 1.2 * usual[tissue].median()
+
+
 def test_one_echo_gives_a_field():
     times = np.array([0.015])
     phase, magnitude, truth, tissue, _ = _scan(times)
     field, noise = weighted_average(romeo(phase, tissue, times, magnitude), tissue, times, 3.0, magnitude)
     error = field - truth  # the offset stays in
     assert (error[tissue] - error[tissue].median()).abs().median() < 0.2 and (noise[tissue] > 0).all()
+    for b0 in B0:
+        one, _ = b0(romeo(phase, tissue, times), tissue, times, 3.0)
+        assert (one - field)[tissue].abs().median() < 1e-3
 
 
 def test_quality_without_magnitude_or_second_echo():

@@ -14,6 +14,9 @@ from neuraxis.volume import Array, Volume
 
 scipy = lazy.load("scipy")
 
+_DOUBTFUL = 0.8
+"""Agreement of the two outlines below which somebody must look; where fluid and cord are as bright, it is 0.7."""
+
 
 def agreed(
     image: Volume,
@@ -78,6 +81,12 @@ def agreed(
         raise ValueError(
             f"the outline along edges and the learned one do not agree (Dice {whole:.2f}, and {least_agreement:g} is needed): "
             "what was found is not trusted to be a cord"
+        )
+    if whole < _DOUBTFUL:
+        warnings.warn(
+            f"the outline along edges and the learned one agree in part only (Dice {whole:.2f}): look at the pictures before "
+            "the numbers are used",
+            stacklevel=2,
         )
     found = np.zeros(traced.data.shape, np.float32)
     kept = []

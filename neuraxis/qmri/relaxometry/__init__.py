@@ -2,5 +2,6 @@
 
 from neuraxis.qmri.relaxometry.arlo import arlo
 from neuraxis.qmri.relaxometry.loglinear import loglinear
+from neuraxis.qmri.relaxometry.nonlinear import nonlinear
 
-METHODS = (loglinear, arlo)
+METHODS = (loglinear, arlo, nonlinear)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import lazy_loader as lazy
-import numpy as np
 
 from neuraxis.numerics.dipole import dipole_kernel
 from neuraxis.numerics.fourier import box_shape, irfftn, mask_box, padded_shape, paste, rfftn
+from neuraxis.numerics.morphology import without_rim
 from neuraxis.numerics.solvers import lsmr
+from neuraxis.qsm.background.spherical_mean import without_mean
 from neuraxis.volume import Grid, Tensor
 
-scipy = lazy.load("scipy")
 torch = lazy.load("torch")
 
 _MOST_WEIGHT = 10.0
@@ -89,9 +89,7 @@ def pdf(
     x, y, z = (padding / h for h in grid.voxel_size)
     padded = padded_shape(size, (x, y, z))
     kernel = dipole_kernel(padded, grid.voxel_size, grid.b0_direction, total_field.device)
-    field = torch.where(mask, total_field[box], 0.0)
-    field -= field.sum(dtype=torch.float64).float() / mask.sum()
-    field *= mask
+    field = without_mean(total_field, mask, box)
     weights = _weights(mask, None if field_noise is None else field_noise[box])
     outside = torch.ones(padded, device=field.device)
     outside[: size[0], : size[1], : size[2]] -= mask.float()
@@ -103,35 +101,9 @@ def pdf(
         return irfftn(rfftn(residual * weights, padded).mul_(kernel), padded).mul_(outside)
 
     dipoles, _ = lsmr(forward, adjoint, field * weights, iterations=iterations, tolerance=tolerance)
-    kept = _without_rim(field_mask, rim, grid)
+    kept = without_rim(field_mask, rim, grid.voxel_size)
     local = field.sub_(irfftn(rfftn(dipoles).mul_(kernel), padded, size)).mul_(kept[box])
     return paste(local, box, grid.shape), kept
-
-
-def _without_rim(mask: Tensor, rim: float, grid: Grid) -> Tensor:
-    """The voxels of the mask that are farther than `rim` from the outside.
-
-    Outside is what a sphere of that radius fits into: a vein or a lone bad voxel that the mask leaves out has no rim.
-    Beyond the field of view things go on as at its edge.
-    """
-    if rim == 0:
-        return mask.clone()
-    x, y, z = (math.ceil(rim / h) + 1 for h in grid.voxel_size)
-    box = mask_box(mask, (x, y, z))
-    inside = mask[box].cpu().numpy()
-    beyond = np.pad(~inside, [(x, x), (y, y), (z, z)], mode="edge")
-    if beyond.all() or not beyond.any():
-        return mask.clone()
-    thick = scipy.ndimage.distance_transform_edt(beyond, sampling=grid.voxel_size) > rim
-    if not thick.any():
-        return mask.clone()
-    near = scipy.ndimage.distance_transform_edt(~thick, sampling=grid.voxel_size)
-    outside = beyond & (near <= rim)
-    depth = scipy.ndimage.distance_transform_edt(~outside, sampling=grid.voxel_size)[x:-x, y:-y, z:-z]
-    kept = torch.from_numpy((depth > rim) & inside).to(mask.device)
-    if not bool(kept.any()):
-        raise ValueError(f"nothing of the mask is deeper than the rim of {rim} mm")
-    return paste(kept, box, grid.shape)
 
 
 def _weights(mask: Tensor, noise: Tensor | None) -> Tensor:

@@ -8,15 +8,10 @@ import lazy_loader as lazy
 
 from neuraxis.numerics.fourier import box_shape, irfftn, mask_box, padded_shape, paste, rfftn
 from neuraxis.numerics.operators import sphere_spectrum
+from neuraxis.qsm.background.spherical_mean import LEAST_REACH, MISSING, without_mean
 from neuraxis.volume import Grid, Tensor
 
 torch = lazy.load("torch")
-
-_LEAST_REACH = 0.9
-"""Radius of the smallest sphere, in longest voxel edges: it reaches the six neighbours alone on isotropic voxels."""
-
-_MISSING = 1e-4
-"""Share of a sphere that may lie outside the mask: well above the rounding of a float32 transform."""
 
 
 def vsharp(
@@ -90,14 +85,12 @@ def vsharp(
     radii = _radii(smallest_radius, largest_radius, growth, grid.voxel_size, size)
     x, y, z = (radii[-1] / h + 1 for h in grid.voxel_size)  # room for a sphere, so that none wraps around
     padded = padded_shape(size, (x, y, z))
-    field = torch.where(mask, total_field[box], 0.0)
-    field -= field.sum(dtype=torch.float64).float() / mask.sum()  # a constant is harmonic; without it, less rounding
-    field *= mask
+    field = without_mean(total_field, mask, box)
     field_spectrum, mask_spectrum = rfftn(field, padded), rfftn(mask.float(), padded)
     high, kept = torch.zeros_like(field), torch.zeros_like(mask)
     for radius in radii:
         sphere = sphere_spectrum(padded, grid.voxel_size, radius, field.device)
-        fits = mask & (irfftn(mask_spectrum * sphere, padded, size) > 1 - _MISSING)
+        fits = mask & (irfftn(mask_spectrum * sphere, padded, size) > 1 - MISSING)
         if not bool(fits.any()):
             break
         high = torch.where(fits, field - irfftn(field_spectrum * sphere, padded, size), high)
@@ -115,7 +108,7 @@ def _radii(
     smallest: float, largest: float, growth: float, voxel_size: tuple[float, float, float], size: tuple[int, int, int]
 ) -> list[float]:
     """Radii that grow in proportion; none below what the voxels resolve, none that the box of the mask cannot hold."""
-    radius = max(smallest, _LEAST_REACH * max(voxel_size))
+    radius = max(smallest, LEAST_REACH * max(voxel_size))
     room = min(n * h / 2 for n, h in zip(size, voxel_size, strict=True))
     most = max(min(largest, room), radius)
     radii = []

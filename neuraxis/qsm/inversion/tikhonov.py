@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import lazy_loader as lazy
 
-from neuraxis.numerics.dipole import dipole_kernel
-from neuraxis.numerics.fourier import box_shape, irfftn, mask_box, padded_shape, paste, rfftn
+from neuraxis.numerics.fourier import irfftn, rfftn
+from neuraxis.qsm.inversion.nonlinear_data import check_knobs, field_data
+from neuraxis.qsm.inversion.weight_choice import check_weight, chosen_weight, noise_in_field, root_mean_square
 from neuraxis.volume import Grid, Tensor
 
 torch = lazy.load("torch")
 
 
 def tikhonov(
-    local_field: Tensor, local_mask: Tensor, grid: Grid, *, weight: float = 0.01, padding: float = 20.0
+    local_field: Tensor,
+    local_mask: Tensor,
+    grid: Grid,
+    field_noise: Tensor | None = None,
+    *,
+    weight: float | Literal["auto"] = 0.01,
+    padding: float = 20.0,
 ) -> Tensor:
     """Least squares with a small susceptibility (Tikhonov), in closed form.
 
@@ -26,8 +35,11 @@ def tikhonov(
         Where the local field is known; bool, (X, Y, Z), at least one voxel.
     grid
         Place of the arrays; gives voxel size and direction of the main field.
+    field_noise
+        Standard deviation of the field; ppm, (X, Y, Z). Only the choice of the weight uses it.
     weight
-        Weight of the penalty; above 0. Larger is smoother and darker.
+        Weight of the penalty; above 0. Larger is smoother and darker. "auto" takes the weight at which what is left over
+        equals the noise, or without noise the inflection of the L-curve.
     padding
         Zeros behind the box of the mask, against wrap-around; mm, at least 0.
 
@@ -37,22 +49,30 @@ def tikhonov(
 
     Raises
     ------
-    ValueError: a knob is outside its range, or the mask is empty.
+    ValueError: a knob is outside its range, the mask is empty, or a noise that is asked for is nowhere above 0.
 
     References
     ----------
     Bilgic 2014, doi:10.1002/mrm.25029
+    Milovic 2021, doi:10.1002/mrm.28435
     """
-    if not 0 < weight < float("inf"):
-        raise ValueError(f"weight must be above 0, not {weight}")
-    if not 0 <= padding < float("inf"):
-        raise ValueError(f"padding must be at least 0 mm, not {padding}")
-    box = mask_box(local_mask)
-    mask = local_mask[box]
-    x, y, z = (padding / size for size in grid.voxel_size)
-    padded = padded_shape(box_shape(box), (x, y, z))
-    kernel = dipole_kernel(padded, grid.voxel_size, grid.b0_direction, local_field.device)
-    kernel.div_(kernel**2 + weight)
-    spectrum = rfftn(torch.where(mask, local_field[box], 0.0), padded)
-    spectrum *= kernel
-    return paste(irfftn(spectrum, padded, box_shape(box)) * mask, box, grid.shape)
+    check_weight("weight", weight)
+    check_knobs(at_least_zero={"padding": padding})
+    noise = field_noise if weight == "auto" else None
+    data = field_data(local_field, local_mask, grid, noise, None, None, padding=padding)
+    spectrum = rfftn(data.field, data.padded)
+
+    def measured(one: float) -> tuple[float, float]:
+        chi = spectrum * (data.kernel / (data.kernel**2 + one))
+        image = irfftn(chi, data.padded, data.size)
+        rest = irfftn(chi.mul_(data.kernel), data.padded, data.size) - data.field
+        return root_mean_square(rest.mul_(data.weight.sqrt()), data.mask), root_mean_square(image, data.mask)
+
+    if isinstance(weight, str):
+        weight = chosen_weight(measured, _LIMITS, noise_in_field(data, noise))
+    spectrum *= data.kernel.div_(data.kernel**2 + weight)
+    return data.whole(irfftn(spectrum, data.padded))
+
+
+_LIMITS = (1e-6, 1.0)
+"""Between these lies a weight that is chosen: D^2 is at most 4/9."""

@@ -16,7 +16,8 @@ def deepbet_and_phase_quality(
     *,
     brain_threshold: float = 0.5,
     brain_dilation: int = 0,
-    threshold: float | Literal["otsu"] = "otsu",
+    threshold: float | Literal["otsu", "percentile"] = "otsu",
+    percentile: float = 75.0,
     factor: float = 1.0,
     closing: int = 1,
     largest_hole: int = -1,
@@ -41,7 +42,9 @@ def deepbet_and_phase_quality(
     brain_dilation
         Layers of voxels put on the brain first; 0 to 20 voxels.
     threshold
-        "otsu" (at most 0.5), or a phase quality of 0 to 1.
+        "otsu" (at most 0.5), "percentile", or a phase quality of 0 to 1.
+    percentile
+        Per cent of all voxels that lie below the threshold "percentile"; between 0 and 100.
     factor
         The threshold is multiplied by this; > 0. Above 1 for a stricter mask.
     closing
@@ -66,7 +69,7 @@ def deepbet_and_phase_quality(
     Bilgic 2024, doi:10.1002/mrm.30006
     """
     if not isinstance(threshold, str) and threshold > 1:
-        raise ValueError(f"threshold must be otsu or 0 to 1, not {threshold}")
+        raise ValueError(f"threshold must be otsu, percentile or 0 to 1, not {threshold}")
     brain = deepbet(magnitude, grid, threshold=brain_threshold, dilation=brain_dilation)
-    coherent = above_threshold(phase_quality, threshold, factor, COHERENT) & brain
+    coherent = above_threshold(phase_quality, threshold, factor, COHERENT, percentile) & brain
     return refined(coherent, separation=0, closing=closing, largest_hole=largest_hole, erosion=erosion) & brain

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-import lazy_loader as lazy
-
 from neuraxis.numerics.filters import sample_quantile
-from neuraxis.qsm.masking.refinement import above_threshold, refined
+from neuraxis.qsm.masking.refinement import above_threshold, combined_echoes, refined
 from neuraxis.volume import Tensor
-
-torch = lazy.load("torch")
 
 
 def magnitude_threshold(
-    magnitude: Tensor,
+    homogeneous_magnitude: Tensor,
     *,
     echoes: Literal["all", "first", "last"] = "all",
-    threshold: float | Literal["otsu"] = "otsu",
+    threshold: float | Literal["otsu", "percentile"] = "otsu",
+    percentile: float = 75.0,
     factor: float = 1.0,
     separation: int = 2,
     closing: int = 2,
@@ -30,12 +27,14 @@ def magnitude_threshold(
 
     Parameters
     ----------
-    magnitude
+    homogeneous_magnitude
         At least 0, (X, Y, Z, E).
     echoes
         "all" takes the root of the sum of squares over echoes, "first" and "last" one echo.
     threshold
-        "otsu", or a share of the 99th percentile of the magnitude, 0 to 1.
+        "otsu", "percentile", or a share of the 99th percentile of the magnitude, 0 to 1.
+    percentile
+        Per cent of all voxels that lie below the threshold "percentile"; between 0 and 100.
     factor
         The threshold is multiplied by this; > 0. Above 1 for a stricter mask.
     separation
@@ -59,16 +58,11 @@ def magnitude_threshold(
     ----------
     Otsu 1979, doi:10.1109/TSMC.1979.4310076
     """
-    if echoes not in ("all", "first", "last"):
-        raise ValueError(f"echoes must be all, first or last, not {echoes!r}")
     if not isinstance(threshold, str) and threshold > 1:
-        raise ValueError(f"threshold must be otsu or 0 to 1, not {threshold}")
-    if echoes == "all":
-        values = torch.linalg.vector_norm(magnitude, dim=-1)
-    else:
-        values = magnitude[..., 0 if echoes == "first" else -1]
+        raise ValueError(f"threshold must be otsu, percentile or 0 to 1, not {threshold}")
+    values = combined_echoes(homogeneous_magnitude, echoes)
     top = sample_quantile(values, 0.99)
     if not top > 0:
         raise ValueError("the magnitude is zero nearly everywhere")
-    mask = above_threshold((values / top).clamp_(max=1.0), threshold, factor)
+    mask = above_threshold((values / top).clamp_(max=1.0), threshold, factor, percentile=percentile)
     return refined(mask, separation=separation, closing=closing, largest_hole=largest_hole, erosion=erosion)

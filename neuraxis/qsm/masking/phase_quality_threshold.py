@@ -11,7 +11,8 @@ from neuraxis.volume import Tensor
 def phase_quality_threshold(
     phase_quality: Tensor,
     *,
-    threshold: float | Literal["otsu"] = "otsu",
+    threshold: float | Literal["otsu", "percentile"] = "otsu",
+    percentile: float = 75.0,
     factor: float = 1.0,
     separation: int = 2,
     closing: int = 2,
@@ -29,7 +30,9 @@ def phase_quality_threshold(
     phase_quality
         0 to 1, (X, Y, Z).
     threshold
-        "otsu" (at most 0.5), or a quality of 0 to 1.
+        "otsu" (at most 0.5), "percentile", or a quality of 0 to 1.
+    percentile
+        Per cent of all voxels that lie below the threshold "percentile"; between 0 and 100.
     factor
         The threshold is multiplied by this; > 0. Above 1 for a stricter mask.
     separation
@@ -55,6 +58,6 @@ def phase_quality_threshold(
     Dymerska 2021, doi:10.1002/mrm.28563
     """
     if not isinstance(threshold, str) and threshold > 1:
-        raise ValueError(f"threshold must be otsu or 0 to 1, not {threshold}")
-    mask = above_threshold(phase_quality, threshold, factor, COHERENT)
+        raise ValueError(f"threshold must be otsu, percentile or 0 to 1, not {threshold}")
+    mask = above_threshold(phase_quality, threshold, factor, COHERENT, percentile)
     return refined(mask, separation=separation, closing=closing, largest_hole=largest_hole, erosion=erosion)

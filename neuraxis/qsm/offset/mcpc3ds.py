@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Literal
+
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.numerics.filters import gaussian_mean, gaussian_sum, wrap
+from neuraxis.numerics.filters import gaussian_mean, wrap
 from neuraxis.numerics.fourier import box_shape, mask_box, paste
+from neuraxis.qsm.offset.blocks import block_mean, blocks_for, interpolated, repeat, smooth, unwrapped
+from neuraxis.qsm.offset.read_out import odd_even_ramp, ramp_in_box, sign_of
 from neuraxis.volume import Array, Grid, Tensor
 
 torch = lazy.load("torch")
 
 _SMALL_ISLANDS = 0.005
 """Islands beside the largest one change the offset only if they hold more than this share of the mask."""
-_BLOCK = 2.0
-"""Edge of the blocks of voxels in which offsets are averaged before they are smoothed; mm."""
 _FAR = 1.0
 """Blocks whose offset lies farther than this from the smooth one are left out of further rounds; rad."""
 
@@ -29,14 +32,21 @@ def mcpc3ds(
     *,
     smoothing: float = 7.0,
     rounds: int = 4,
+    bipolar: Literal["detect", "ignore"] = "detect",
 ) -> Tensor:
-    """MCPC-3D-S, for monopolar read-outs.
+    """MCPC-3D-S, phase offset from the first two echoes.
 
     The phase between the first two echoes, h = arg(S2 conj(S1)), is unwrapped in space and followed back to time zero:
 
         offset = smooth(phase1 - TE1 / (TE2 - TE1) h)
 
     Smoothing averages exp(i offset) over a Gaussian inside the mask, weighted by |S1 S2|, so wraps do no harm.
+
+    Echoes that are read out in alternating directions (bipolar) differ by a ramp, s_e (a + b x), s_e = +1, -1, +1, ...
+    With three echoes or more it is looked for: for three echoes in a row the field and the offset drop out of
+    (t2 - t1) (phase3 - phase2) - (t3 - t2) (phase2 - phase1). Where its slope b differs from zero by six standard
+    errors and 0.2 rad across the object, it is taken off first, belongs to the offset, and is reported. (The paper
+    smooths this phase; a ramp, and the constant a that fits it, are all that the gradients' timing can make.)
 
     Departure from the paper: what the smoothing lost of the trend at the rim of the mask is smoothed again and added
     (`rounds`), without the voxels that lie far from the smooth estimate.
@@ -59,10 +69,12 @@ def mcpc3ds(
         Standard deviation of the Gaussian; mm, > 0. Reduce it for a small field of view or a small object.
     rounds
         How often the estimate is smoothed, 1 to 10; 1 is the published method.
+    bipolar
+        "detect" looks for alternating read-outs in the data, "ignore" takes them for monopolar.
 
     Returns
     -------
-    Phase at echo time zero; rad, (X, Y, Z), -pi to pi, zero outside the mask.
+    Phase at echo time zero; rad, (X, Y, Z), -pi to pi, zero outside the mask; (X, Y, Z, E) of bipolar read-outs.
 
     Raises
     ------
@@ -78,23 +90,39 @@ def mcpc3ds(
         raise ValueError(f"smoothing must be above 0 mm, not {smoothing}")
     if not 1 <= rounds <= 10:
         raise ValueError(f"rounds must be 1 to 10, not {rounds}")
-    edge = min(_BLOCK, 0.4 * smoothing)
+    if bipolar not in ("detect", "ignore"):
+        raise ValueError(f"bipolar must be detect or ignore, not {bipolar!r}")
     hx, hy, hz = grid.voxel_size
-    blocks = max(1, int(edge / hx)), max(1, int(edge / hy)), max(1, int(edge / hz))
+    blocks = blocks_for(smoothing, grid)
     box = mask_box(mask, blocks)
     shape = box_shape(box)
     inside = mask[box]
-    first, second = phase[..., 0][box], phase[..., 1][box]
+    slopes, score = (0.0, 0.0, 0.0), 0.0
+    if bipolar == "detect":
+        slopes, score = odd_even_ramp(phase, mask, magnitude, echo_times, box)
+    ramp = ramp_in_box(slopes, shape, phase.device) if any(slopes) else None
+    first, second, third = (
+        torch.where(inside, phase[..., echo][box], 0.0) for echo in (0, 1, 2 if ramp is not None else 1)
+    )
+    if ramp is not None:
+        first, second, third = first - ramp, second + ramp, third - ramp
     weight = inside.to(first.dtype)
     if magnitude is not None:
-        weight = magnitude[..., 0][box] * magnitude[..., 1][box] * weight
+        weight = torch.where(inside, magnitude[..., 0][box] * magnitude[..., 1][box], 0.0)
         weight /= weight.max().clamp_min(torch.finfo(weight.dtype).tiny)
     between = wrap(second - first)
-    coarse, coherence = _block_mean(between, weight, blocks)
-    coarse, islands = _unwrapped(coarse, coherence > 0, coherence.sqrt())
-    between -= torch.round((between - _repeat(coarse, blocks, shape)) * (0.5 / torch.pi)) * (2 * torch.pi)
+    coarse, coherence = block_mean(between, weight, blocks)
+    coarse, islands = unwrapped(coarse, coherence > 0, coherence.sqrt())
+    if ramp is not None:
+        pace = float(echo_spacing[1] / echo_spacing[0])
+        after, trust = block_mean(wrap(third - second), weight, blocks)
+        constant = _constant(after, coarse, trust, pace)
+        first, between, coarse = first - constant, between + 2 * constant, coarse + 2 * constant
+        ramp += constant
+        _tell(slopes, shape, score)
+    between -= torch.round((between - repeat(coarse, blocks, shape)) * (0.5 / torch.pi)) * (2 * torch.pi)
     ratio = float(echo_times[0] / echo_spacing[0])
-    raw, weight = _block_mean(first - ratio * between, weight, blocks)
+    raw, weight = block_mean(first - ratio * between, weight, blocks)
 
     voxel_size = hx * blocks[0], hy * blocks[1], hz * blocks[2]
     number = torch.bincount(islands.reshape(-1))
@@ -102,57 +130,38 @@ def mcpc3ds(
     main = int(torch.argmax(number))
     aside = int(number.sum() - number[main])
     kept = weight * (islands == main)
-    offset = _smooth(raw, kept, smoothing, voxel_size)
+    offset = smooth(raw, kept, smoothing, voxel_size)
     if aside > _SMALL_ISLANDS * int(number.sum()):
         raw, kept = _same_branch(raw, offset, weight, islands, main, ratio), weight
-        offset = _smooth(raw, kept, smoothing, voxel_size)
+        offset = smooth(raw, kept, smoothing, voxel_size)
     for _ in range(rounds - 1):
         rest = wrap(raw - offset)
         offset = offset + gaussian_mean(rest, smoothing, voxel_size, kept * (rest.abs() < _FAR))
-    return paste(_interpolated(offset, blocks, shape).mul_(inside), box, grid.shape)
+    offset = interpolated(offset, blocks, shape)
+    if ramp is None:
+        return paste(offset.mul_(inside), box, grid.shape)
+    whole = torch.zeros((phase.shape[-1], *grid.shape), dtype=offset.dtype, device=offset.device)
+    for echo, one in enumerate(whole):
+        one[box] = wrap(torch.add(offset, ramp, alpha=sign_of(echo))) * inside
+    return whole.permute(1, 2, 3, 0)
 
 
-def _block_mean(angle: Tensor, weight: Tensor, blocks: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Mean direction of the angles in each block of voxels, and the length of the mean vector."""
-    pad = [n for size, block in zip(reversed(angle.shape), reversed(blocks), strict=True) for n in (0, -size % block)]
-    parts = []
-    for part in (torch.cos(angle), torch.sin(angle)):
-        padded = torch.nn.functional.pad(part.mul_(weight), pad)
-        parts.append(torch.nn.functional.avg_pool3d(padded[None, None], blocks)[0, 0])
-    return torch.atan2(parts[1], parts[0]), torch.hypot(*parts)
+def _constant(after: Tensor, before: Tensor, trust: Tensor, pace: float) -> float:
+    """What odd echoes have more and even ones less beside the ramp, from the phase differences after and before the second echo."""
+    rest = after - pace * before
+    real, imaginary = float((torch.cos(rest) * trust).sum()), float((torch.sin(rest) * trust).sum())
+    return float(np.arctan2(imaginary, real)) / (2 * (1 + pace))
 
 
-def _repeat(coarse: Tensor, blocks: tuple[int, ...], shape: tuple[int, int, int]) -> Tensor:
-    for axis, block in enumerate(blocks):
-        coarse = coarse.repeat_interleave(block, axis) if block > 1 else coarse
-    return coarse[: shape[0], : shape[1], : shape[2]]
-
-
-def _interpolated(angle: Tensor, blocks: tuple[int, ...], shape: tuple[int, int, int]) -> Tensor:
-    """Angle of each voxel from that of the blocks."""
-    if max(blocks) == 1:
-        return wrap(angle)
-    parts = torch.stack([torch.cos(angle), torch.sin(angle)])[None]
-    whole = [n * block for n, block in zip(angle.shape, blocks, strict=True)]
-    real, imaginary = torch.nn.functional.interpolate(parts, size=whole, mode="trilinear", align_corners=False)[0]
-    return torch.atan2(imaginary, real)[: shape[0], : shape[1], : shape[2]].contiguous()
-
-
-def _unwrapped(phase: Tensor, mask: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
-    """Phase unwrapped in space with its largest island around zero, and the islands."""
-    from neuraxis.numerics.region_growing import edge_weights, grow
-
-    wrapped, where = phase.cpu().numpy(), mask.cpu().numpy()
-    unwrapped, islands = grow(wrapped, edge_weights(wrapped, where, magnitude.cpu().numpy()), where)
-    middle = np.median(unwrapped[islands == np.argmax(np.bincount(islands[where]))])
-    turns = np.float32(2 * np.pi * np.round(middle / (2 * np.pi)))
-    return torch.from_numpy(unwrapped - turns).to(phase.device), torch.from_numpy(islands).to(phase.device)
-
-
-def _smooth(angle: Tensor, weight: Tensor, sigma: float, voxel_size: tuple[float, float, float]) -> Tensor:
-    real = gaussian_sum(torch.cos(angle).mul_(weight), sigma, voxel_size)
-    imaginary = gaussian_sum(torch.sin(angle).mul_(weight), sigma, voxel_size)
-    return torch.atan2(imaginary, real)
+def _tell(slopes: tuple[float, float, float], shape: tuple[int, int, int], score: float) -> None:
+    axis = int(np.argmax([abs(slope) * n for slope, n in zip(slopes, shape, strict=True)]))
+    across = 2 * abs(slopes[axis]) * shape[axis]
+    warnings.warn(
+        f"the read-out is bipolar: odd and even echoes differ by a ramp of {across:.2f} rad across the object along voxel "
+        f"axis {axis + 1} ({score:.0f} standard errors from 0), which was taken off",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def _same_branch(raw: Tensor, offset: Tensor, weight: Tensor, islands: Tensor, main: int, ratio: float) -> Tensor:

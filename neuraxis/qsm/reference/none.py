@@ -9,7 +9,7 @@ from neuraxis.volume import Tensor
 torch = lazy.load("torch")
 
 
-def none(chi_unreferenced: Tensor, local_mask: Tensor) -> Tensor:
+def none(chi_unreferenced: Tensor, chi_mask: Tensor) -> Tensor:
     """No reference: the dipole inversion's own zero.
 
     The values inside the mask are those of the inversion, whose kernel is zero at k = 0.
@@ -18,7 +18,7 @@ def none(chi_unreferenced: Tensor, local_mask: Tensor) -> Tensor:
     ----------
     chi_unreferenced
         Susceptibility from the dipole inversion; ppm, (X, Y, Z).
-    local_mask
+    chi_mask
         Where the susceptibility is known; bool, (X, Y, Z), at least one voxel.
 
     Returns
@@ -29,6 +29,6 @@ def none(chi_unreferenced: Tensor, local_mask: Tensor) -> Tensor:
     ------
     ValueError: the mask is empty.
     """
-    if not bool(torch.any(local_mask)):
+    if not bool(torch.any(chi_mask)):
         raise ValueError("the mask is empty")
-    return torch.where(local_mask, chi_unreferenced, 0.0)
+    return torch.where(chi_mask, chi_unreferenced, 0.0)

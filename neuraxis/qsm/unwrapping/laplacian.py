@@ -7,6 +7,7 @@ import lazy_loader as lazy
 from neuraxis.numerics.filters import wrap
 from neuraxis.numerics.fourier import box_shape, irfftn, mask_box, padded_shape, rfftn
 from neuraxis.numerics.operators import add_adjoint_difference, difference, laplacian_eigenvalues
+from neuraxis.qsm.unwrapping.branches import offset_of
 from neuraxis.volume import Grid, Tensor
 
 torch = lazy.load("torch")
@@ -36,7 +37,7 @@ def laplacian(
     grid
         Grid of the images, for the voxel size.
     phase_offset
-        Phase at echo time zero, taken off first; rad, (X, Y, Z).
+        Phase at echo time zero, taken off first; rad, (X, Y, Z), or (X, Y, Z, E) where it differs between echoes.
     margin
         Voxels between the mask and its periodic image, 1 to 256.
 
@@ -67,10 +68,10 @@ def laplacian(
     for echo in range(phase.shape[-1]):
         one = phase[..., echo][box].contiguous()
         if phase_offset is not None:
-            one = one - phase_offset[box]
+            one = one - offset_of(phase_offset, echo)[box]
         source = torch.zeros_like(one)
         for axis, spacing in enumerate(grid.voxel_size):
-            steps = wrap(difference(one, axis, spacing=1.0)).mul_(inside & torch.roll(inside, -1, axis))
+            steps = wrap(difference(one, axis, spacing=1.0)).nan_to_num_().mul_(inside & torch.roll(inside, -1, axis))
             add_adjoint_difference(source, steps.div_(spacing), axis, spacing)
         found = irfftn(rfftn(source, shape).mul_(inverse), shape, here)
         whole[echo][box] = torch.where(inside, found - found[inside].mean(), torch.zeros_like(one))

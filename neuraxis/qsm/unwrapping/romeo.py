@@ -7,16 +7,11 @@ from typing import Literal
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.numerics.filters import wrap
 from neuraxis.numerics.fourier import mask_box
+from neuraxis.qsm.unwrapping.branches import choose_branches, follow_islands, without_offset
 from neuraxis.volume import Array, Tensor
 
 torch = lazy.load("torch")
-
-_MAX_TURNS = 3
-"""Branches of an island are tried up to this many turns away from the one with its mean nearest to zero."""
-_MAIN_SAMPLES = 20_000
-"""Voxels of the largest island that vote on its branch."""
 
 
 def romeo(
@@ -53,7 +48,7 @@ def romeo(
     magnitude
         At least 0, (X, Y, Z, E).
     phase_offset
-        Phase at echo time zero, taken off first; rad, (X, Y, Z).
+        Phase at echo time zero, taken off first; rad, (X, Y, Z), or (X, Y, Z, E) where it differs between echoes.
     mode
         "template" or "individual". The template mode needs phases without offset: without `phase_offset`, several
         echoes are unwrapped individually.
@@ -80,10 +75,7 @@ def romeo(
     box = mask_box(mask)
     inside = np.ascontiguousarray(mask[box].cpu().numpy())
     times = np.asarray(echo_times, float)
-    wrapped = np.empty((echoes, *inside.shape), np.float32)
-    for echo in range(echoes):
-        one = phase[..., echo][box]
-        wrapped[echo] = (one if phase_offset is None else wrap(one - phase_offset[box])).cpu().numpy()
+    wrapped = without_offset(phase, phase_offset, box)
     sizes = None if magnitude is None else np.ascontiguousarray(magnitude[box].permute(3, 0, 1, 2).cpu().numpy())
     if mode == "template" and (echoes == 1 or phase_offset is not None):
         unwrapped = _by_template(wrapped, inside, times, sizes, template_echo - 1)
@@ -110,7 +102,7 @@ def _by_template(wrapped: Array, mask: Array, times: Array, sizes: Array | None,
 
     unwrapped = np.zeros_like(wrapped)
     unwrapped[echo], islands = _in_space(wrapped, mask, times, sizes, echo)
-    _choose_branches(unwrapped[echo], islands, wrapped, times, echo)
+    choose_branches(unwrapped[echo], islands, wrapped, times, echo)
     order = sorted(range(len(times)), key=lambda other: abs(other - echo))
     follow_echoes(wrapped, mask, times, np.array(order), unwrapped, sizes)
     return unwrapped
@@ -121,49 +113,7 @@ def _individually(wrapped: Array, mask: Array, times: Array, sizes: Array | None
     for echo in range(len(times)):
         unwrapped[echo], islands = _in_space(wrapped, mask, times, sizes, echo)
         if echo == 0:
-            _choose_branches(unwrapped[0], islands, wrapped[:1], times[:1], 0)
-            continue
-        number = islands[mask]
-        missing = (unwrapped[echo - 1][mask] * (times[echo] / times[echo - 1]) - unwrapped[echo][mask]) / (2 * np.pi)
-        count = np.bincount(number)
-        turns = np.round(np.bincount(number, missing) / np.maximum(count, 1))
-        main = int(np.argmax(count))
-        turns[main] = np.round(np.median(missing[number == main]))
-        unwrapped[echo] += (2 * np.pi * turns).astype(np.float32)[islands]
+            choose_branches(unwrapped[0], islands, wrapped[:1], times[:1], 0)
+        else:
+            follow_islands(unwrapped, islands, times, echo)
     return unwrapped
-
-
-def _choose_branches(unwrapped: Array, islands: Array, wrapped: Array, times: Array, echo: int) -> None:
-    """Shifts each island of the template, in place, to the branch on which the other echoes fit best."""
-    flat = islands.ravel()
-    count = np.bincount(flat)
-    count[0] = 0
-    main = int(np.argmax(count))
-    where = np.flatnonzero(flat == main)
-    chosen = where[:: max(1, len(where) // _MAIN_SAMPLES)]
-    middle = float(np.median(unwrapped.ravel()[chosen]))
-    chosen = np.concatenate([chosen, np.flatnonzero((flat != main) & (flat > 0))])
-    number, template = flat[chosen], unwrapped.ravel()[chosen]
-    votes = np.maximum(np.bincount(number, minlength=len(count)), 1)
-    mean = np.bincount(number, template, len(count)) / votes
-    mean[main] = middle
-
-    # candidates lie around the branch with its mean nearest to the largest island, which lies nearest to zero
-    home = 2 * np.pi * np.round(middle / (2 * np.pi))
-    nearest = np.round((mean - (middle - home)) / (2 * np.pi))
-    nearest[main] = np.round(middle / (2 * np.pi))
-    turns = np.arange(-_MAX_TURNS, _MAX_TURNS + 1)[:, None] - nearest
-    distance = np.abs(mean + 2 * np.pi * turns - (middle - home)) / (2 * np.pi)
-    fit = -1e-3 * distance
-    for other in range(len(times)):
-        if other == echo:
-            continue
-        ratio = times[other] / times[echo]
-        rest = wrapped[other].ravel()[chosen] - ratio * template
-        real = np.bincount(number, np.cos(rest), len(count)) / votes
-        imaginary = np.bincount(number, np.sin(rest), len(count)) / votes
-        angle = 2 * np.pi * ratio * turns
-        fit += (real * np.cos(angle) + imaginary * np.sin(angle)) / len(times)
-    best = np.take_along_axis(turns, np.argmax(fit, axis=0)[None], 0)[0]
-    best[0] = 0
-    unwrapped += (2 * np.pi * best).astype(np.float32)[islands]
