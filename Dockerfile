@@ -24,6 +24,6 @@ RUN python3 -m venv /opt/neuraxis/venv \
 ENV PATH=/opt/neuraxis/venv/bin:$PATH \
     NUMBA_CACHE_DIR=/opt/neuraxis/numba \
     NEURAXIS_RESOURCES=/opt/neuraxis/resources \
-    PYTHONNOUSERSITE=1 \
+    PYTHONNOUSERSITE=1 ORT_DISABLE_TELEMETRY=1 \
     LANG=C.UTF-8
 ENTRYPOINT ["neuraxis"]

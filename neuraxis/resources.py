@@ -52,6 +52,7 @@ class Resource:
     threshold: float = 0.5
     crop: float = 0.0
     needs: tuple[str, ...] = ()
+    network: Mapping[str, Any] = field(default_factory=dict)
 
 
 @functools.cache
@@ -141,7 +142,7 @@ def fetch(name: str, root: Path | None = None, say: Say = print, archives: Seque
                 raise ValueError(f"{name}: {label} has sha256 {digest}, not {wanted} as {said} says; it is not used")
             kept.append({"name": label, "url": url, "sha256": digest, "bytes": archive.stat().st_size})
             alone = len(resource.urls) <= 1
-            _unpack(name, archive, files if alone else files / label.split(".")[0])
+            _unpack(name, archive, files if alone else files / label.split(".")[0], label)
         listed = {str(p.relative_to(files).as_posix()): _sha256(p) for p in sorted(files.rglob("*")) if p.is_file()}
         if not listed:
             raise ValueError(f"{name}: the archive holds no file")
@@ -196,14 +197,20 @@ def _download(name: str, url: str, target: Path) -> Path:
     return target
 
 
-def _unpack(name: str, archive: Path, target: Path) -> None:
-    """Unpacks plain files and folders alone; a name that leads out of `target`, or a link, stops it."""
+def _unpack(name: str, archive: Path, target: Path, label: str) -> None:
+    """Unpacks plain files and folders alone; a name that leads out of `target`, or a link, stops it.
+
+    A file called *.onnx is no archive: it is kept as it is.
+    """
     import tarfile
     import zipfile
 
     target.mkdir(parents=True, exist_ok=True)
     try:
-        if zipfile.is_zipfile(archive):
+        if label.endswith(".onnx"):
+            with archive.open("rb") as graph:
+                _write(_inside(name, target, label, False), graph)
+        elif zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as box:
                 for entry in box.infolist():
                     if entry.flag_bits & 1:

@@ -131,7 +131,7 @@ def test_a_knob_recomputes_only_what_follows(small_bids, small_out, tmp_path):
     assert "sub-01_Chimap.nii.gz" in changed
     assert all(name == "sub-01_Chimap.nii.gz" or any(f"desc-{word}_" in name for word in follows) for name in changed)
     computed = {s["family"] for s in record(out)["steps"] if s["status"] == "computed"}
-    assert {"inversion", "reference"} <= computed <= {"inversion", "reference", "separation", "true_swi", "smwi"}
+    assert {"inversion", "reference"} <= computed <= {"inversion", "support", "reference", "separation", "true_swi", "smwi"}
 
 
 def test_the_settings_of_a_run_repeat_it(small_bids, tmp_path):

@@ -36,7 +36,7 @@ def gaussian_sum(
     for axis, (n, s, h) in enumerate(zip((x, y, z), sigmas, voxel_size, strict=True)):
         if s <= 0 or n == 1:
             continue
-        matrix = gaussian_matrix(n, s / h, field.device)
+        matrix = gaussian_matrix(n, s / h, field.device).to(field.dtype)
         if axis == 0:
             field = torch.matmul(matrix, field.reshape(*field.shape[:-3], x, y * z)).reshape(field.shape)
         elif axis == 1:

@@ -154,7 +154,7 @@ def predict(
         box = _whole(box, volume.grid.shape)
     for folder, fold in runs:
         network = _network(folder, _checkpoint(folder, fold, checkpoint), mirroring, float(step), trust)
-        upright = volume.oriented(_axes(orientation or trained_orientation(folder)))
+        upright = volume.oriented(axes(orientation or trained_orientation(folder)))
         part = _box_onto(box, volume, upright)
         one = network.probabilities(upright.data[part], upright.grid.voxel_size, blend, device or _device.get())
         whole = np.zeros((*upright.grid.shape, one.shape[-1]), np.float32)
@@ -183,7 +183,7 @@ def label_map(probabilities: Array, meaning: Classes) -> Array:
     return painted
 
 
-def _axes(orientation: str) -> str:
+def axes(orientation: str) -> str:
     """nibabel's codes (where the axes point to) of the toolbox's (where they come from)."""
     if len(orientation) != 3 or len({"LRAPSI".find(c) // 2 for c in orientation} - {-1}) != 3:
         raise ValueError(f"{orientation!r} is no orientation; it takes three letters such as RPI")

@@ -63,8 +63,9 @@ def ventricular_fluid(
         middle = float((mask.sum(dim=others).double() * place).sum()) / count
         shape = [n if a == axis else 1 for a in range(3)]
         apart = apart + ((place - middle) * h).square().float().reshape(shape)
-    smooth = gaussian_mean(torch.where(mask, r2star, 0.0), 1.0, grid.voxel_size, mask)
-    slow = mask & (smooth < max_r2star) & (apart <= radius**2)
+    known = mask & torch.isfinite(r2star)
+    smooth = gaussian_mean(torch.where(known, r2star, 0.0), 1.0, grid.voxel_size, known)
+    slow = known & (smooth < max_r2star) & (apart <= radius**2)
     parts, number = label(slow)
     sizes = torch.bincount(parts.reshape(-1), minlength=number + 1)
     sizes[0] = 0
@@ -75,7 +76,7 @@ def ventricular_fluid(
     if volume < least:
         raise ValueError(
             f"{volume:.0f} mm³ of fluid (R2* below {max_r2star:g}/s within {radius:g} mm of the brain's centre) were found, "
-            f"and {least:g} mm³ are needed; take another reference or change max_r2star"
+            f"and {least:g} mm³ are needed; take another reference, or allow a larger R2*"
         )
     inner = erode(found)
     return inner if int(torch.count_nonzero(inner)) * math.prod(grid.voxel_size) >= least else found

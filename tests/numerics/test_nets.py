@@ -399,5 +399,5 @@ def test_resizing_keeps_the_field_of_view():
 
 def test_axes_of_all_orientations():
     for codes in ("RAS", "LAS", "PSR", "AIL"):
-        image = _blocks().oriented(nets._axes(codes))
+        image = _blocks().oriented(nets.axes(codes))
         assert "".join(aff2axcodes(image.grid.matrix)) == "".join(nets._OPPOSITE[c] for c in codes)

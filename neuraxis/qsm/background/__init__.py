@@ -11,4 +11,4 @@ from neuraxis.qsm.background.sharp import sharp
 from neuraxis.qsm.background.smv import smv
 from neuraxis.qsm.background.vsharp import vsharp
 
-METHODS = (pdf, vsharp, sharp, resharp, ismv, lbv, smv, sdf, harperella, iharperella)
+METHODS = (lbv, pdf, vsharp, sharp, resharp, ismv, smv, sdf, harperella, iharperella)

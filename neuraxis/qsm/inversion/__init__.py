@@ -5,10 +5,12 @@ from neuraxis.qsm.inversion.fansi_tv import fansi_tv
 from neuraxis.qsm.inversion.hdqsm import hdqsm
 from neuraxis.qsm.inversion.ilsqr import ilsqr
 from neuraxis.qsm.inversion.l1qsm import l1qsm
+from neuraxis.qsm.inversion.learned import learned
 from neuraxis.qsm.inversion.lsqr import lsqr
 from neuraxis.qsm.inversion.medi import medi
 from neuraxis.qsm.inversion.ndi import ndi
 from neuraxis.qsm.inversion.nltv import nltv
+from neuraxis.qsm.inversion.qsmart import qsmart
 from neuraxis.qsm.inversion.rts import rts
 from neuraxis.qsm.inversion.star import star
 from neuraxis.qsm.inversion.tfi import tfi
@@ -20,6 +22,7 @@ from neuraxis.qsm.inversion.tv import tv
 from neuraxis.qsm.inversion.whqsm import whqsm
 
 METHODS = (
+    whqsm,
     rts,
     tkd,
     tikhonov,
@@ -29,7 +32,6 @@ METHODS = (
     fansi_tv,
     fansi_tgv,
     l1qsm,
-    whqsm,
     medi,
     tsvd,
     tv,
@@ -38,4 +40,6 @@ METHODS = (
     star,
     lsqr,
     ilsqr,
+    qsmart,
+    learned,
 )

@@ -6,27 +6,17 @@ from dataclasses import replace
 
 import lazy_loader as lazy
 
-from neuraxis.numerics.filters import gaussian_mean
-from neuraxis.numerics.fourier import irfftn, rfftn
-from neuraxis.numerics.morphology import label
+from neuraxis.numerics.fourier import irfftn, paste, rfftn
 from neuraxis.numerics.operators import add_adjoint_difference, difference, laplacian_eigenvalues, sphere_spectrum
 from neuraxis.numerics.solvers import Operator
 from neuraxis.qsm.inversion.nonlinear_data import FieldData, check_knobs, field_data, smooth_places
+from neuraxis.qsm.ventricles import ventricular_fluid
 from neuraxis.volume import Array, Grid, Tensor
 
 torch = lazy.load("torch")
 
 _SMALLEST_GRADIENT = 1e-3
 """Below this gradient, in ppm per mm, the absolute value is rounded off, so that its slope is known everywhere."""
-
-_CENTRAL = 30.0
-"""Ventricles are looked for within this distance of the middle of the mask; mm. Liu 2018, doi:10.1002/mrm.26946"""
-
-_SMOOTHING = 1.0
-"""R2* is smoothed with a Gaussian of this sigma before it is compared; mm."""
-
-_LARGE_PART = 0.1
-"""A part of the fluid counts when it has at least this share of the voxels of the largest."""
 
 _MISSING = 1e-4
 """Share of a sphere that may lie outside the mask: well above the rounding of a float32 transform."""
@@ -119,7 +109,7 @@ def medi(
     Raises
     ------
     ValueError: a knob is outside its range, the mask is empty, the noise is nowhere above 0, no sphere fits into the mask,
-    or csf_weight is above 0 and there is no R2* or no ventricle.
+    or csf_weight is above 0 and there is no R2* or too little fluid in the ventricles.
 
     References
     ----------
@@ -151,7 +141,8 @@ def medi(
     if csf_weight > 0:
         if r2star is None:
             raise ValueError("csf_weight above 0 needs a map of R2*")
-        csf = _central_fluid(r2star[data.box], data, csf_r2star)
+        brain = paste(data.mask, data.box, grid.shape)
+        csf = ventricular_fluid(r2star, brain, grid, max_r2star=csf_r2star)[data.box]
     chi = _gauss_newton(
         data,
         smooth,
@@ -273,22 +264,3 @@ def _trusted(data: FieldData, angle: Tensor, limit: float) -> Tensor:
     if spread == 0:
         return data.weight
     return data.weight / rest.div_(limit * spread).clamp_min_(1.0).pow_(4)
-
-
-def _central_fluid(r2star: Tensor, data: FieldData, largest: float) -> Tensor:
-    """The ventricles: the large parts of low R2* near the middle of the mask; bool in its box."""
-    known = data.mask & torch.isfinite(r2star)
-    slow = gaussian_mean(torch.where(known, r2star, 0.0), _SMOOTHING, data.grid.voxel_size, known)
-    fluid = known & (slow < largest)
-    squared = data.field.new_zeros(())
-    for axis, h in enumerate(data.grid.voxel_size):
-        others = tuple(one for one in range(3) if one != axis)
-        place = torch.arange(data.size[axis], device=data.field.device) * h
-        centre = (data.mask.sum(others) * place).sum() / data.mask.sum()
-        squared = squared + ((place - centre) ** 2).view([-1 if one == axis else 1 for one in range(3)])
-    parts, number = label(fluid & (squared <= _CENTRAL**2))
-    if number == 0:
-        raise ValueError(f"no fluid with an R2* below csf_r2star {largest} 1/s lies in the middle of the mask")
-    sizes = torch.bincount(parts.reshape(-1).long(), minlength=number + 1)
-    sizes[0] = 0
-    return (sizes >= _LARGE_PART * sizes.max())[parts.long()] & (parts > 0)

@@ -51,6 +51,7 @@ class FieldData:
     """The field in the box of its mask, its weight there, and the dipole kernel on a padded grid.
 
     `scale` is the phase in rad that a field of 1 ppm makes: sin(scale (D chi - field)) is how far both are apart.
+    `noise` is that of a voxel of weight 1, in ppm; 0 where it is not known.
     """
 
     field: Tensor
@@ -58,6 +59,7 @@ class FieldData:
     weight: Tensor
     kernel: Tensor
     scale: float
+    noise: float
     box: Box
     padded: Shape
     grid: Grid
@@ -95,8 +97,9 @@ def field_data(
     padded = padded_shape(box_shape(box), (x, y, z))
     kernel = dipole_kernel(padded, grid.voxel_size, grid.b0_direction, field.device)
     weight = data_weight(mask, None if field_noise is None else field_noise[box], power)
+    noise = 0.0 if field_noise is None else typical_noise(mask, field_noise[box])
     scale = phase_scale(field[mask], field_strength, echo_times)
-    return FieldData(field, mask, weight, kernel, scale, box, padded, grid)
+    return FieldData(field, mask, weight, kernel, scale, noise, box, padded, grid)
 
 
 def data_weight(mask: Tensor, noise: Tensor | None, power: int) -> Tensor:
@@ -112,6 +115,12 @@ def data_weight(mask: Tensor, noise: Tensor | None, power: int) -> Tensor:
     middle = torch.median(noise[known])
     weight = torch.where(known, (middle / noise.clamp_min(1e-30)) ** power, 0.0).clamp_max_(_MOST_WEIGHT)
     return weight.mul_(mask.sum() / weight.sum(dtype=torch.float64).float())
+
+
+def typical_noise(mask: Tensor, noise: Tensor) -> float:
+    """Noise of which the inverse square is the mean inverse square over the voxels of the mask where it is above 0."""
+    known = noise[mask & (noise > 0) & torch.isfinite(noise)]
+    return float((1 / known.double() ** 2).mean() ** -0.5)
 
 
 def phase_scale(field: Tensor, field_strength: float | None, echo_times: Array | None) -> float:

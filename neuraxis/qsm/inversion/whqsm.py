@@ -29,8 +29,9 @@ def whqsm(
     echo_times: Array | None = None,
     combined_magnitude: Tensor | None = None,
     *,
-    alpha: float = 6e-5,
-    edges: float = 0.3,
+    alpha: float = 5e-5,
+    model_error: float = 0.0012,
+    edges: float = 0.2,
     harmonic_weight: float = 150.0,
     mu: float = 0.3,
     rho: float = 9e-3,
@@ -43,15 +44,15 @@ def whqsm(
 
     What background removal has left over is harmonic inside the mask M; it is found together with the susceptibility:
 
-        min W |exp(i s (D chi + h)) - exp(i s field)|^2 / (2 s^2) + alpha ||G grad chi||_1 + harmonic_weight / 2 ||M lap h||^2
+        min W |exp(i s (D chi + h)) - exp(i s field)|^2 / (2 s^2) + a ||G grad chi||_1 + harmonic_weight / 2 ||M lap h||^2
 
     solved by ADMM as in `fansi_tv`, with lap h split off as well. h takes the mean of the field too. G leaves out the differences
     across the border of the mask and, as in `medi`, those where the magnitude changes most: there an edge costs nothing.
-    This is a departure from the paper.
-    W = 1 / noise^2, with mean 1 over the mask. s is the phase in rad that a field of 1 ppm makes at the first echo; it
-    is lowered where needed so that 99.9 % of the field makes less than pi / 2, where no wrap and no second minimum is
-    near. Divided by s, the term is free of units: s says how soon a voxel that does not fit stops to count, and not how
-    smooth the map is.
+    a = alpha (1 + noise^2 / model_error^2) with the noise of a voxel of weight 1: the noisier the field, the smoother.
+    G and a are departures from the paper. W = 1 / noise^2, with mean 1 over the mask. s is the phase in rad that a
+    field of 1 ppm makes at the first echo; it is lowered where needed so that 99.9 % of the field makes less than pi
+    / 2, where no wrap and no second minimum is near. Divided by s, the term is free of units: s says how soon a voxel
+    that does not fit stops to count, and not how smooth the map is.
 
     Parameters
     ----------
@@ -71,7 +72,9 @@ def whqsm(
     combined_magnitude
         At least 0, (X, Y, Z); without it, all of the mask is taken as free of edges.
     alpha
-        Weight of the total variation; ppm mm, above 0. Larger is smoother.
+        Weight of the total variation where noise is negligible; ppm mm, above 0. Larger is smoother.
+    model_error
+        What is wrong with the field besides noise; ppm, above 0. Noise as large as this doubles the weight; larger is less smooth.
     edges
         Share of the differences between neighbours in the mask that are edges; 0 <= edges < 1. More keep more detail and noise.
     harmonic_weight
@@ -106,6 +109,7 @@ def whqsm(
     check_knobs(
         above_zero={
             "alpha": alpha,
+            "model_error": model_error,
             "harmonic_weight": harmonic_weight,
             "mu": mu,
             "rho": rho,
@@ -120,7 +124,7 @@ def whqsm(
     smooth = smooth_places(data, None if combined_magnitude is None else combined_magnitude[data.box], edges)
     chi = split_minimum(
         data,
-        TotalVariation(data, alpha, rho, smooth),
+        TotalVariation(data, alpha * (1 + (data.noise / model_error) ** 2), rho, smooth),
         least_squares_step,
         mu=mu,
         iterations=iterations,

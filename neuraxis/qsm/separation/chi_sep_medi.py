@@ -7,9 +7,9 @@ import math
 import lazy_loader as lazy
 
 from neuraxis.numerics.dipole import dipole_kernel
-from neuraxis.numerics.filters import sample_quantile
 from neuraxis.numerics.fourier import Shape, box_shape, irfftn, mask_box, padded_shape, paste, rfftn
 from neuraxis.numerics.operators import add_adjoint_difference, difference, laplacian_eigenvalues
+from neuraxis.qsm.separation.edges import steepest
 from neuraxis.qsm.separation.voxelwise import RELAXIVITY_3T, at_field, check_relaxivity
 from neuraxis.volume import Grid, Tensor
 
@@ -123,12 +123,9 @@ def chi_sep_medi(
 def _smooth_where(magnitude: Tensor, mask: Tensor, edges: float, shape: Shape) -> list[Tensor]:
     """Per axis, 0 where the magnitude is steepest inside the mask (the share `edges` of it) and 1 elsewhere."""
     found = []
-    for axis in range(3):
-        both = mask & torch.roll(mask, -1, axis)
-        steep = difference(magnitude, axis, 1.0).abs_()
-        limit = sample_quantile(steep[both], 1 - edges) if bool(both.any()) else math.inf
+    for steep in steepest(magnitude, mask, edges):
         weight = torch.ones(shape, device=magnitude.device)
-        weight[: mask.shape[0], : mask.shape[1], : mask.shape[2]] = (~(both & (steep > limit))).float()
+        weight[: mask.shape[0], : mask.shape[1], : mask.shape[2]].masked_fill_(steep, 0.0)
         found.append(weight)
     return found
 
