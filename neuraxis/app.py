@@ -104,8 +104,8 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
             if options.dry_run:
                 print(prepare(task).text())
             else:
-                first = task.unit.reference.name if task.unit.reference else ""
-                jobs.append(executor.Job(task.unit.name, _expected_memory(task, shape), task, first))
+                before = tuple(other.name for other in task.unit.before)
+                jobs.append(executor.Job(task.unit.name, _expected_memory(task, shape), task, before))
         except NeuraxisError as error:
             codes.append(_failed(options, task.unit.participant, task.unit.name, error, argv, task.unit.pipeline))
     if options.dry_run:

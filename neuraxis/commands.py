@@ -135,7 +135,7 @@ def tool(argv: Sequence[str]) -> None:
     given = tool_parser(method, step).parse_args(argv[1:])
     strength = given.field_strength[0] if isinstance(given.field_strength, list) else given.field_strength
     values = {
-        need.name: _tool_input(need.name, getattr(given, need.name), strength)
+        need.name: _tool_input(need.name, getattr(given, need.name), strength, apart=need.kind == "Volumes")
         for need in method.needs
         if need.kind != "Grid" and getattr(given, need.name) is not None
     }
@@ -207,7 +207,7 @@ def tool_parser(method: Method, step: Step) -> Parser:
     return parser
 
 
-def _tool_input(name: str, given: list[Any], field_strength: float | None) -> Any:
+def _tool_input(name: str, given: list[Any], field_strength: float | None, *, apart: bool = False) -> Any:
     artifact = ARTIFACTS[name]
     if artifact.kind == "number":
         return float(given[0])
@@ -221,6 +221,8 @@ def _tool_input(name: str, given: list[Any], field_strength: float | None) -> An
     if artifact.kind == "table":
         return tables.read(given[0], artifact)
     parts = [read_image(path, artifact, field_strength) for path in given]
+    if apart:
+        return tuple(parts)
     if len(parts) == 1:
         many = "E)" in artifact.shape and parts[0].data.ndim == 3
         return Volume(parts[0].data[..., None], parts[0].grid) if many else parts[0]

@@ -18,12 +18,12 @@ from neuraxis.errors import NeuraxisError, ResourceError
 
 @dataclass(frozen=True)
 class Job:
-    """One unit of work: a name, what it is expected to need (MiB), what the worker is given, and the unit that goes before."""
+    """One unit of work: a name, what it is expected to need (MiB), what the worker is given, and the units that go before."""
 
     name: str
     memory_mb: float
     payload: Any
-    after: str = ""
+    after: tuple[str, ...] = ()
 
 
 def cores() -> int:
@@ -74,7 +74,7 @@ def run_jobs(
     """Runs `work(payload, threads)` for every job in a process of its own; yields (job, result or NeuraxisError).
 
     A process that dies, for want of memory for instance, takes only its own unit with it. A worker whose parent is gone
-    ends itself, so that two runs never write at once. A job waits for the one that it names in `after`, however that one ends.
+    ends itself, so that two runs never write at once. A job waits for those that it names in `after`, however they end.
     """
     at_once, threads = share(jobs, n_cores, memory_mb, threads)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -114,7 +114,7 @@ def _next(waiting: Sequence[Job], running: Sequence[Job], memory_mb: float) -> J
     """The first job that may start: none that it waits for is still to come, and there is memory for it."""
     pending = {job.name for job in (*waiting, *running)}
     for job in waiting:
-        if job.after in pending and job.after != job.name:
+        if pending.intersection(job.after) - {job.name}:
             continue
         fits = not running or sum(one.memory_mb for one in running) + job.memory_mb <= memory_mb
         return job if fits else None

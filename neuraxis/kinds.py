@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuraxis.bids import coils, cord, dataset, images, sidecar, spin_echo
+from neuraxis.bids import coils, cord, dataset, images, orientations, sidecar, spin_echo
 from neuraxis.bids.dataset import Problem, Unit
 from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
+from neuraxis.errors import MissingInput
 from neuraxis.options import Options
-from neuraxis.pipelines import CORD_ANAT, QSM, SPIN_ECHO
+from neuraxis.pipelines import CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.qsm.sign import sign_evidence
 from neuraxis.volume import Volume
 
 Found = tuple[list[Unit], list[Problem]]
+Others = Sequence[Callable[[str], Volume | None]]
+"""What gives artifacts by name, one for each of the units that are worked on first."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Kind:
     """A pipeline, and how its units come to it.
 
     `find(options, label, filters, files)` gives the units of a participant; `facts(unit)` what stands in their metadata;
-    `images(unit)` the names of the artifacts that `load(unit)` reads, with what was decided on the way. `borrow(of)`
-    gives inputs that come from the session's reference unit, `of(name)` being its artifacts. `mixed`: given files may have their
+    `images(unit)` the names of the artifacts that `load(unit)` reads, with what was decided on the way. `borrow(others)`
+    gives inputs that come from the units that are worked on first. `mixed`: given files may have their
     axes in another order than the image, as long as they lie in the same place.
     `look_back(seen)` gives notes and warnings on what was made.
     """
@@ -50,7 +53,7 @@ class Kind:
     images: Callable[[Unit], tuple[str, ...]]
     load: Callable[[Unit], tuple[dict[str, Any], list[str]]]
     nothing: str
-    borrow: Callable[[Callable[[str], Volume | None]], dict[str, Any]] = lambda of: {}
+    borrow: Callable[[Others], dict[str, Any]] = lambda others: {}
     mixed: bool = False
     look_back: Callable[[Mapping[str, Any]], tuple[list[str], list[str]]] = lambda seen: ([], [])
 
@@ -125,10 +128,40 @@ def _find_spin_echo(
     return ([], []) if options.cord else spin_echo.spin_echo_units(options.bids_dir, label, filters, files)
 
 
-def _session_r2(of: Callable[[str], Volume | None]) -> dict[str, Any]:
+def _session_r2(others: Others) -> dict[str, Any]:
     """R2 of the session's spin echoes."""
-    r2 = of("r2")
-    return {} if r2 is None else {"r2": r2}
+    found = [r2 for of in others if (r2 := of("r2")) is not None]
+    return {"r2": found[0]} if found else {}
+
+
+def _find_orientations(
+    options: Options, label: str, filters: dataset.Filters, files: Mapping[str, Iterable[Path]]
+) -> Found:
+    units = _find_gre(options, label, filters, files)[0]
+    found = orientations.joined(units)
+    if found or not units:
+        return found, []
+    error = MissingInput(
+        f"sub-{label} has no two gradient-echo acquisitions with phase and magnitude that differ in acq- or run- alone: there are no "
+        f"several head orientations.",
+        "COSMOS needs three of them, a susceptibility tensor six.",
+    )
+    return [], [(f"sub-{label}_orientations", error)]
+
+
+def _orientation_facts(unit: Unit) -> Facts:
+    return Facts(entities=dict(unit.entities), field_strength=sidecar.acquisition(unit.orientations[0]).field_strength)
+
+
+def _told_positions(unit: Unit) -> tuple[dict[str, Any], list[str]]:
+    names = ", ".join(one.name for one in unit.orientations)
+    return {}, [f"Head orientations, in order: {names}. The results lie on the grid of the first."]
+
+
+def _each_orientation(others: Others) -> dict[str, Any]:
+    """What the pipeline takes, of every orientation; nothing of what one of them lacks."""
+    found = {name: tuple(of(name) for of in others) for name in ORIENTATIONS.inputs}
+    return {name: volumes for name, volumes in found.items() if all(volume is not None for volume in volumes)}
 
 
 def _find_cord(
@@ -183,16 +216,18 @@ def _load_cord(unit: Unit) -> tuple[dict[str, Any], list[str]]:
     return {"image": image}, notes
 
 
-def _session_discs(of: Callable[[str], Volume | None]) -> dict[str, Any]:
+def _session_discs(others: Others) -> dict[str, Any]:
     """The discs of the session's reference image as points in space."""
-    discs = of("discs")
-    return {"session_discs": points_of(discs)} if discs is not None and discs.data.any() else {}
+    found = [discs for of in others if (discs := of("discs")) is not None and discs.data.any()]
+    return {"session_discs": points_of(found[0])} if found else {}
 
 
 KINDS = (
     Kind(SPIN_ECHO, _find_spin_echo, _gre_facts, _gre_images, _load_gre, "multi-echo spin echo"),
     Kind(QSM, _find_gre, _gre_facts, _gre_images, _load_gre, "gradient-echo phase or multi-echo magnitude", _session_r2,
          mixed=True, look_back=_look_at_sign),  # fmt: skip
+    Kind(ORIENTATIONS, _find_orientations, _orientation_facts, lambda unit: (), _told_positions, "several head orientations",
+         _each_orientation),  # fmt: skip
     Kind(CORD_ANAT, _find_cord, _cord_facts, lambda unit: ("image",), _load_cord, "anatomical image with a cord in view", _session_discs, True),
 )
 

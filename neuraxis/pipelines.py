@@ -43,6 +43,9 @@ from neuraxis.qsm import (
 from neuraxis.qsm.combination import root_sum_of_squares
 from neuraxis.qsm.masking.deepbet import deepbet
 from neuraxis.qsm.masking.magnitude_threshold import magnitude_threshold
+from neuraxis.qsm.orientations.cosmos import cosmos
+from neuraxis.qsm.orientations.rigid_registration import rigid_registration
+from neuraxis.qsm.orientations.sti import sti
 from neuraxis.qsm.quality import phase_quality
 from neuraxis.qsm.support import support
 from neuraxis.qsm.swi.chi_weighted import smwi, true_swi
@@ -87,6 +90,21 @@ QSM = Pipeline(
         Step(("smwi_para", "smwi_dia"), by=_only("smwi", "Susceptibility-map weighted images", smwi)),
     ),
     memory=(1150, 60, 10),
+)
+
+ORIENTATIONS = Pipeline(
+    "orientations",
+    "Susceptibility from the local fields of one head in several orientations, made when it is asked for",
+    inputs=("combined_magnitude", "local_field", "local_mask", "field_noise"),
+    steps=(
+        Step(
+            ("oriented_magnitudes", "oriented_fields", "oriented_masks", "oriented_noise", "head_positions"),
+            by=_only("registration", "Registration of the orientations", rigid_registration),
+        ),
+        Step(("chi_cosmos",), by=_only("cosmos", "Susceptibility from all orientations", cosmos)),
+        Step(("chi_tensor", "chi_tensor_mean", "chi_anisotropy"), by=_only("sti", "Susceptibility tensor", sti)),
+    ),
+    memory=(1150, 500, 60),
 )
 
 SPIN_ECHO = Pipeline(
@@ -146,7 +164,7 @@ CORD_ANAT = Pipeline(
     memory=(900, 60, 0),
 )
 
-PIPELINES = (SPIN_ECHO, QSM, CORD_ANAT)
+PIPELINES = (SPIN_ECHO, QSM, ORIENTATIONS, CORD_ANAT)
 
 TOOLS = (
     Step(

@@ -15,7 +15,7 @@ from neuraxis.bids import tables
 from neuraxis.bids.derivatives import read_json, write_atomically, write_json
 from neuraxis.errors import NeuraxisError
 from neuraxis.kinds import participants
-from neuraxis.pipelines import CORD_ANAT, QSM, SPIN_ECHO
+from neuraxis.pipelines import CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.report import group, page
 from neuraxis.table import Table, cell
 
@@ -31,6 +31,8 @@ IGNORED = (
     "*_centerline.*",
     "*_xfm.*",
     "*_R2primemap.*",
+    "*_desc-noise_fieldmap.*",
+    "*_orientations.*",
     "work",
     "sub-*/figures",
     "logs",
@@ -127,7 +129,7 @@ def write_participant_page(out: Path, label: str, records: list[dict[str, Any]],
 def write_group(out: Path, bids: Path, records: list[dict[str, Any]]) -> None:
     """The group's tables with their data dictionaries, and `group.html`."""
     files: dict[str, str] = {}
-    maps = [record for record in records if record.get("pipeline") in (QSM.name, SPIN_ECHO.name)]
+    maps = [record for record in records if record.get("pipeline") in (QSM.name, SPIN_ECHO.name, ORIENTATIONS.name)]
     if maps:
         table, dictionary = group.group_table(maps)
         write_atomically(out / "group_qsm.tsv", table)

@@ -88,10 +88,8 @@ def check_outputs(options: Options) -> None:
             raise UsageError(f"There is no output {name!r}.", "`neuraxis outputs` lists them.")
 
 
-def targets(pipeline: Pipeline, options: Options) -> tuple[str, ...]:
-    """What is asked of a pipeline: every result, or what `--outputs` names and what another pipeline takes for that."""
-    if not options.outputs:
-        return results(pipeline)
+def asked(options: Options) -> frozenset[str]:
+    """What `--outputs` names, and what another pipeline takes for that."""
     wanted = set(options.outputs)
     for other in PIPELINES:
         needed = set(options.outputs)
@@ -99,6 +97,14 @@ def targets(pipeline: Pipeline, options: Options) -> tuple[str, ...]:
             if needed & set(step.makes):
                 needed |= {need.name for method in step.by.methods for need in method.needs}
         wanted |= needed & set(other.inputs)
+    return frozenset(wanted)
+
+
+def targets(pipeline: Pipeline, options: Options) -> tuple[str, ...]:
+    """What is asked of a pipeline: every result, or what `--outputs` names and what another pipeline takes for that."""
+    if not options.outputs:
+        return results(pipeline)
+    wanted = asked(options)
     return tuple(name for step in pipeline.steps for name in step.makes if name in wanted)
 
 
@@ -112,19 +118,25 @@ def prepare(task: Task) -> Prepared:
     for folder in folders:
         if not folder.is_dir():
             raise MissingInput(f"There is no folder {folder}, which --derivatives names.")
-    known = [*kind.pipeline.inputs, *(name for step in kind.pipeline.steps for name in step.makes)]
+    known = [name for step in kind.pipeline.steps for name in step.makes]
+    if not unit.orientations:  # the inputs of several are theirs, and given where they are made
+        known = [*kind.pipeline.inputs, *known]
     folders.append(options.bids_dir / "derivatives" / "labels")
     given = store.find_given(folders, known)
-    inputs = facts.inputs | kind.borrow(_findings(task, folders))
-    content = images.content_hash(unit.paths())
-    if unit.reading:
-        content = f"{content}, {unit.reading}"
-    keys = {name: _text(value) for name, value in inputs.items()} | dict.fromkeys(kind.images(unit), content)
+    inputs = facts.inputs | kind.borrow([_findings(task, other, folders) for other in unit.before])
+    keys = {name: _text(value) for name, value in inputs.items()}
+    if options.dry_run:  # what the units before will make
+        coming = {name for other in unit.before for step in kind_of(other).pipeline.steps for name in step.makes}
+        keys |= {name: "to come" for name in kind.pipeline.inputs if name in coming and name not in keys}
+    if kind.images(unit):
+        content = images.content_hash(unit.paths())
+        keys |= dict.fromkeys(kind.images(unit), f"{content}, {unit.reading}" if unit.reading else content)
     keys |= {name: images.content_hash([path]) for name, path in given.items()}
     plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, targets(kind.pipeline, options))
     for name, why in plan.missing.items():
         if name in options.outputs:
-            raise MissingInput(f"{unit.name}: {name} was asked for and cannot be made: {why}.")
+            hint = f"It is taken from {', '.join(one.name for one in unit.before)}: did they run?" if unit.before else ""
+            raise MissingInput(f"{unit.name}: {name} was asked for and cannot be made: {why}.", hint)
     if not plan.targets:
         reasons = dict.fromkeys(plan.missing.values())
         raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
@@ -145,29 +157,28 @@ def store_of(task: Task, unit: Unit, facts: Facts) -> UnitStore:
         source=unit.source,
         sources=tuple(str(path.relative_to(unit.root)) for path in unit.paths()),
         shared=facts.metadata,
-        asked=frozenset(task.options.outputs),
+        asked=asked(task.options),
         force=task.options.force,
     )
 
 
-def _findings(task: Task, folders: Sequence[Path]) -> Callable[[str], Volume | None]:
-    """Gives artifacts of the reference unit by name: those given by hand, else its results; None without one."""
-    other = task.unit.reference
+def _findings(task: Task, other: Unit, folders: Sequence[Path]) -> Callable[[str], Volume | None]:
+    """Gives artifacts of another unit by name: those given by hand, else its results; None without one."""
 
     def found(name: str) -> Volume | None:
-        if other is None:
-            return None
         store = store_of(task, other, kind_of(other).facts(other))
         files = [
             path for path in (store.find_given(folders, [name]).get(name), *store.paths(name)) if path and path.exists()
         ]
-        return read_image(files[0], ARTIFACTS[name]) if files else None
+        return read_image(files[0], ARTIFACTS[name], store.field_strength) if files else None
 
     return found
 
 
 def _text(value: Any) -> str:
-    """A number, numbers, a word, a table or a volume as it enters a key."""
+    """A number, numbers, a word, a table or a volume or several as it enters a key."""
+    if isinstance(value, tuple) and all(isinstance(one, Volume) for one in value):
+        return " ".join(map(_text, value))
     if isinstance(value, Volume):
         return hashlib.sha256(np.ascontiguousarray(value.data).tobytes() + value.grid.matrix.tobytes()).hexdigest()
     if isinstance(value, Table):

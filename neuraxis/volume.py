@@ -107,3 +107,7 @@ class Volume:
         if not back.grid.same_as(grid):
             raise ValueError("the two grids differ by more than the order and direction of their axes")
         return Volume(back.data, grid)
+
+
+Volumes = tuple[Volume, ...]
+"""Several volumes of one kind, each on its own grid."""

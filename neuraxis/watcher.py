@@ -55,7 +55,7 @@ class Watcher:
         }
         self.seen |= made
         entry["figures"] = [figure for name, value in made.items() for figure in self.figures(name, value)]
-        results = {n: v for n, v in made.items() if isinstance(v, Table) and ARTIFACTS[n].keep == "always"}
+        results = {n: v for n, v in made.items() if isinstance(v, Table) and ARTIFACTS[n].keep in ("always", "made")}
         entry["tables"] = [short for n, v in results.items() if (short := short_table(n, v))]
         self.steps[one.step.by.name] = entry
         for name, value in made.items():

@@ -79,10 +79,10 @@ def test_peak_memory_is_seen_and_reset():
 
 def test_a_unit_waits_for_the_one_that_it_refers_to_however_that_ends():
     jobs = [
-        Job("b", 10, "b", after="refuse"),
-        Job("c", 10, "c", after="b"),
+        Job("b", 10, "b", after=("refuse",)),
+        Job("c", 10, "c", after=("b",)),
         Job("refuse", 10, "refuse"),
-        Job("d", 10, "d", after="gone"),
+        Job("d", 10, "d", after=("gone",)),
     ]
     order = [job.name for job, _ in run_jobs(jobs, work, n_cores=1, memory_mb=1000)]
     assert order.index("refuse") < order.index("b") < order.index("c") and set(order) == {"b", "c", "d", "refuse"}

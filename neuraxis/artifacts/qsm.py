@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuraxis.artifacts.row import File, View, row
+from neuraxis.artifacts.row import Column, File, View, row
 
 _SKULL = (("SkullStripped", False),)
 _STRIPPED = (("SkullStripped", True),)
@@ -103,6 +103,8 @@ ROWS = (
         "ppm",
         "(X, Y, Z)",
         "estimated standard deviation; above 0 in the mask",
+        keep="asked",
+        file=File("fieldmap", "fmap", (("desc", "noise"),), "Hz", metadata=_STRIPPED),
         view=View(low=0),
     ),
     row(
@@ -318,6 +320,78 @@ ROWS = (
         keep="asked",
         file=File("Chimap", entities=(("desc", "diamagnetic"),), unit="ppm", metadata=_STRIPPED),
         view=View(low=-0.1, high=0),
+        statistics=True,
+    ),
+    # several head orientations
+    row(
+        "oriented_magnitudes",
+        "Magnitudes of all orientations",
+        "arbitrary",
+        "(X, Y, Z, O)",
+        "at least 0, on the grid of the first",
+        view=View(low=0),
+    ),
+    row("oriented_fields", "Local fields of all orientations", "ppm", "(X, Y, Z, O)", "on the grid of the first"),
+    row("oriented_masks", "Masks of all orientations", "1", "(X, Y, Z, O)", "where each local field is known", kind="mask"),
+    row("oriented_noise", "Noise of all fields", "ppm", "(X, Y, Z, O)", "estimated standard deviation; above 0 in the masks"),
+    row(
+        "head_positions",
+        "Head positions",
+        "1",
+        "(O,)",
+        "one row per orientation, in the order of Sources",
+        kind="table",
+        keep="made",
+        file=File("orientations", derived=True),
+        columns={
+            "orientation": Column("", "number of the orientation; the first is the reference", whole=True),
+            "tilt": Column("deg", "angle between the main field in the head and that of the first orientation's scanner axis"),
+            **{f"b0_{axis}": Column("1", f"main field in the head, along world {axis} of the first orientation") for axis in "xyz"},
+            **{f"turn_{axis}": Column("deg", f"turn of the head from the first orientation, rotation vector, {axis}") for axis in "xyz"},
+            **{f"shift_{axis}": Column("mm", f"shift that follows the turn about the world's origin, {axis}") for axis in "xyz"},
+            "correlation": Column("1", "correlation of the registered magnitude with the first in both masks"),
+        },
+    ),
+    row(
+        "chi_cosmos",
+        "Susceptibility from several orientations",
+        "ppm",
+        "(X, Y, Z)",
+        "positive is paramagnetic; relative to its mean",
+        keep="asked",
+        file=File("Chimap", entities=(("desc", "cosmos"),), unit="ppm", metadata=_STRIPPED),
+        view=View(low=-0.1, high=0.1),
+        statistics=True,
+    ),
+    row(
+        "chi_tensor",
+        "Susceptibility tensor",
+        "ppm",
+        "(X, Y, Z, 6)",
+        "xx, xy, xz, yy, yz, zz along the world axes (RAS+) of the first orientation",
+        keep="asked",
+        file=File("Chimap", entities=(("desc", "sti"),), unit="ppm", metadata=_STRIPPED),
+    ),
+    row(
+        "chi_tensor_mean",
+        "Mean of the susceptibility tensor",
+        "ppm",
+        "(X, Y, Z)",
+        "a third of its trace; positive is paramagnetic; relative to its mean",
+        keep="asked",
+        file=File("Chimap", entities=(("desc", "stimean"),), unit="ppm", metadata=_STRIPPED),
+        view=View(low=-0.1, high=0.1),
+        statistics=True,
+    ),
+    row(
+        "chi_anisotropy",
+        "Anisotropy of the susceptibility tensor",
+        "ppm",
+        "(X, Y, Z)",
+        "largest eigenvalue less the mean of the other two; at least 0",
+        keep="asked",
+        file=File("Chimap", entities=(("desc", "stianisotropy"),), unit="ppm", metadata=_STRIPPED),
+        view=View(low=0, high=0.1),
         statistics=True,
     ),
 )

@@ -56,6 +56,8 @@ class Unit:
     """False: whether there is anything in it for the pipeline, its content must say."""
     reference: Unit | None = None
     """The unit of the same session that is worked on first, and whose results this one may use."""
+    orientations: tuple[Unit, ...] = ()
+    """The units of other head positions that this one joins, and that are worked on first."""
     coils: tuple[Unit, ...] = ()
     """Every coil of uncombined images, as a unit; the files of this one are those of the first."""
     coil_smoothing: float = 7.0
@@ -70,8 +72,14 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """For example sub-01_ses-1_acq-x_run-1_MEGRE; the cord in an image has a name of its own, the same image may serve both."""
-        return f"{self.source}_cord" if self.pipeline == "cord_anat" else self.source
+        """For example sub-01_ses-1_acq-x_run-1_MEGRE; what another pipeline makes of the same images has a name of its own."""
+        own = {"cord_anat": "_cord", "orientations": "_orientations"}
+        return self.source + own.get(self.pipeline, "")
+
+    @property
+    def before(self) -> tuple[Unit, ...]:
+        """The units that are worked on first, and whose results this one may use."""
+        return self.orientations or ((self.reference,) if self.reference else ())
 
     @property
     def source(self) -> str:
@@ -108,7 +116,9 @@ class Unit:
         return {part: paths for part, paths in found.items() if paths}
 
     def paths(self) -> tuple[Path, ...]:
-        """Every file that is read."""
+        """Every file that is read, by this unit or by those that it joins."""
+        if self.orientations:
+            return tuple(path for one in self.orientations for path in one.paths())
         if self.coils:
             return tuple(path for coil in self.coils for path in coil.paths())
         return tuple(path for paths in self.parts().values() for path in paths)

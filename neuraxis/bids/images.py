@@ -57,11 +57,11 @@ def content_hash(paths: Iterable[Path]) -> str:
 
 
 def shape_of(unit: Unit) -> tuple[int, int, int, int]:
-    """X, Y, Z and E of a unit, from the header of its first image."""
+    """X, Y, Z and E of a unit, from the header of its first image; E are head positions where it joins several."""
     parts = list(unit.parts().values())
     header = _header(parts[0][0], _unpacked(parts[0][0], _HEADER_BYTES))
     x, y, z = _shape(parts[0][0], header)
-    return x, y, z, len(parts[0])
+    return x, y, z, len(unit.orientations) or len(parts[0])
 
 
 def grid_of_file(path: Path) -> Grid:

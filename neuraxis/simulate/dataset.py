@@ -54,9 +54,12 @@ def simulate(bids_dir: str | Path, options: Phantom) -> None:
         rows.append((f"sub-{label}", f"{age:.0f}", sex))
         for session in range(1, options.sessions + 1):
             seed = int(np.random.SeedSequence([options.seed, number, session]).generate_state(1)[0])
-            person = anatomy.Person(_pose(size, seed, first=number == 1 and session == 1), iron, options.seed + number)
+            pose = _pose(size, seed, first=number == 1 and session == 1)
             names = (f"sub-{label}", *([f"ses-{session:02d}"] if options.sessions > 1 else []))
-            _write_session(root, truth, names, options, person, seed)
+            for position in range(options.orientations):
+                person = anatomy.Person(_tilted(position, options.tilt) @ pose, iron, options.seed + number)
+                acquired = f"acq-orientation{position + 1}" if options.orientations > 1 else ""
+                _write_acquisition(root, truth, names, acquired, options, person, seed + position)
     table = "\n".join("\t".join(row) for row in (("participant_id", "age", "sex"), *rows))
     write(root / "participants.tsv", table + "\n")
 
@@ -85,8 +88,24 @@ def _pose(size: Array, seed: int, first: bool) -> Array:
     return pose
 
 
-def _write_session(root: Path, truth: Path, names: tuple[str, ...], options: Phantom, person, seed: int) -> None:  # type: ignore[no-untyped-def]
-    stem, folder = "_".join(names), root.joinpath(*names) / "anat"
+def _tilted(position: int, degrees: float) -> Array:
+    """How the head is tilted in its n-th position: not at all in the first, then towards sides 137.5 degrees apart; 4 x 4.
+
+    By that angle, the golden one, any number of sides is spread around the circle.
+    """
+    pose = np.eye(4)
+    if position:
+        side = rotation((0, 0, (position - 1) * 180 * (3 - 5**0.5)))
+        pose[:3, :3] = side @ rotation((degrees, 0, 0)) @ side.T
+    return pose
+
+
+def _write_acquisition(  # type: ignore[no-untyped-def]
+    root: Path, truth: Path, names: tuple[str, ...], acquired: str, options: Phantom, person, seed: int
+) -> None:
+    """One gradient echo acquisition with its truth, and a T1-weighted image beside it; the first position alone has that."""
+    folder = root.joinpath(*names) / "anat"
+    stem = "_".join([*names, acquired] if acquired else names)
     seen = acquisition.scan(options, person, seed)
     full = float(np.abs(seen.echoes[0]).max()) * 1.15
     gain = _FULL_SCALE / full
@@ -109,7 +128,7 @@ def _write_session(root: Path, truth: Path, names: tuple[str, ...], options: Pha
         else:
             save(folder / f"{name}-phase_MEGRE", phase, seen.grid, {**sidecar, "Units": "rad"})
     _write_truth(truth.joinpath(*names), stem, seen, gain, options)
-    if options.t1w_size:
+    if options.t1w_size and acquired in ("", "acq-orientation1"):
         image, grid = acquisition.t1w(options, person, seed)
         slower = (options.field_strength / 3) ** 0.38
         sidecar = {
@@ -117,7 +136,7 @@ def _write_session(root: Path, truth: Path, names: tuple[str, ...], options: Pha
             "InversionTime": round(acquisition.INVERSION_TIME * slower, 4),
             "RepetitionTime": round(acquisition.INVERSION_REPETITION * slower, 4),
         }
-        save(folder / f"{stem}_T1w", np.rint(image * (2000 / image.max())).astype(np.uint16), grid, sidecar)
+        save(folder / f"{'_'.join(names)}_T1w", np.rint(image * (2000 / image.max())).astype(np.uint16), grid, sidecar)
 
 
 def _write_truth(folder: Path, stem: str, seen, gain: float, options: Phantom) -> None:  # type: ignore[no-untyped-def]

@@ -39,6 +39,11 @@ class Phantom:
         Number of participants, who differ in size, head position, age and iron; at least 1.
     sessions
         Number of sessions per participant, who moves between them; at least 1.
+    orientations
+        Number of head positions in a session, each an acquisition of its own (acq-orientation1 and so on), at least 1: the first
+        straight, the others tilted against the main field, each towards another side. COSMOS needs 3, tensors 6.
+    tilt
+        Angle of those tilts; degrees, 0 to 90.
     calcification
         Whether a calcification of -3.3 ppm lies in the right frontal white matter.
     phase_offset
@@ -64,6 +69,8 @@ class Phantom:
     seed: int = 42
     participants: int = 1
     sessions: int = 1
+    orientations: int = 1
+    tilt: float = 25.0
     calcification: bool = False
     phase_offset: bool = True
     fine: float = 1.0
@@ -86,8 +93,9 @@ class Phantom:
         need(0 < self.flip_angle <= 90, "flip_angle must lie in 0..90 degrees", self.flip_angle)
         for name in ("field_strength", "snr", "fine"):
             need(getattr(self, name) > 0, f"{name} must be above 0", getattr(self, name))
-        for name in ("participants", "sessions"):
+        for name in ("participants", "sessions", "orientations"):
             need(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        need(0 <= self.tilt <= 90, "tilt must lie in 0..90 degrees", self.tilt)
         need(self.seed >= 0, "seed must be at least 0", self.seed)
         need(self.t1w_size >= 0, "t1w_size must be at least 0", self.t1w_size)
         kinds = ("radians", "siemens")
