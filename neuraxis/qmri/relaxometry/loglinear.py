@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lazy_loader as lazy
 
+from neuraxis.qmri.decay import decay_time
 from neuraxis.volume import Array, Tensor
 
 torch = lazy.load("torch")
@@ -47,7 +48,7 @@ def loglinear(
 
     Returns
     -------
-    R2* in 1/s, T2* in s (0 where R2* is 0), and S0 in the unit of the magnitude; each (X, Y, Z), at least 0, zero
+    R2* in 1/s, T2* in s (0 where less than 0.1 % is lost by the last echo), and S0 in the unit of the magnitude; each (X, Y, Z), at least 0, zero
     outside the mask.
 
     Raises
@@ -86,7 +87,7 @@ def loglinear(
     start = peak * torch.exp((wl + rate * wt) / w + rate * first) * there
     start = torch.minimum(start, peak * _LARGEST_RISE)
     maps = []
-    for values in (rate, torch.where(rate > 0, 1 / rate.clamp_min(1e-12), 0.0), start):
+    for values in (rate, decay_time(rate, echo_times), start):
         maps.append(torch.zeros_like(mask, dtype=values.dtype))
         maps[-1][mask] = values
     return maps[0], maps[1], maps[2]

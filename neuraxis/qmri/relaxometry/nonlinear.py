@@ -7,6 +7,7 @@ from typing import Literal
 
 import lazy_loader as lazy
 
+from neuraxis.qmri.decay import decay_time
 from neuraxis.qmri.relaxometry.loglinear import loglinear
 from neuraxis.volume import Array, Tensor
 
@@ -62,7 +63,7 @@ def nonlinear(
 
     Returns
     -------
-    R2* in 1/s, T2* in s (0 where R2* is 0), and S0 in the unit of the magnitude; each (X, Y, Z), at least 0, zero
+    R2* in 1/s, T2* in s (0 where less than 0.1 % is lost by the last echo), and S0 in the unit of the magnitude; each (X, Y, Z), at least 0, zero
     outside the mask.
 
     Raises
@@ -87,7 +88,7 @@ def nonlinear(
     for first in range(0, signal.shape[1], _CHUNK):  # small enough to stay in the cache
         part = slice(first, first + _CHUNK)
         rate[part], start[part] = _fit(signal[:, part], times, rate[part], start[part], sigma, max_r2star, iterations)
-    for whole, values in zip(maps, (rate, torch.where(rate > 0, 1 / rate.clamp_min(1e-12), 0.0), start), strict=True):
+    for whole, values in zip(maps, (rate, decay_time(rate, echo_times), start), strict=True):
         whole[mask] = values
     return maps
 
