@@ -25,7 +25,9 @@ import numpy as np
 
 PHANTOM = ("--shape", "164", "205", "205", "--voxel-size", "1", "1", "1", "--field-strength", "7", "--echo-times",
            "0.004", "0.012", "0.020", "0.028", "--t1w-size", "0")  # fmt: skip
-REFERENCE_SECONDS = {"vsharp": 14.2, "pdf": 348.0, "rts": 11.4, "tkd": 0.6, "tikhonov": 0.7, "laplacian": 3.6}
+REFERENCE_SECONDS = {"vsharp": 14.2, "pdf": 348.0, "sharp": 1.7, "resharp": 29.5, "ismv": 23.4, "lbv": 13.0, "rts": 11.4, "tkd": 0.6, "tsvd": 0.6,
+                     "tikhonov": 0.7, "tv": 35.0, "nltv": 110.0, "hdqsm": 37.8, "l1qsm": 97.3, "ndi": 164.0, "medi": 29.1, "ilsqr": 95.7,
+                     "tgv": 254.0, "laplacian": 3.6}  # fmt: skip
 FIELD_MAP_SECONDS = 5.2
 ECHOES = 4
 
