@@ -103,7 +103,7 @@ ROWS = (
         "ppm",
         "(X, Y, Z)",
         "estimated standard deviation; above 0 in the mask",
-        keep="asked",
+        keep="made",
         file=File("fieldmap", "fmap", (("desc", "noise"),), "Hz", metadata=_STRIPPED),
         view=View(low=0),
     ),
