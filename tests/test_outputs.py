@@ -21,7 +21,8 @@ anat/{u}_echo-1_part-phase_desc-unwrapped_MEGRE anat/{u}_echo-2_part-phase_desc-
 anat/{u}_echo-3_part-phase_desc-unwrapped_MEGRE anat/{u}_echo-4_part-phase_desc-unwrapped_MEGRE
 anat/{u}_desc-paramagnetic_Chimap anat/{u}_desc-diamagnetic_Chimap anat/{u}_desc-swi_T2starw anat/{u}_desc-mip_T2starw
 anat/{u}_desc-trueswi_T2starw anat/{u}_desc-smwipara_T2starw anat/{u}_desc-smwidia_T2starw
-fmap/{u}_desc-noise_fieldmap fmap/{u}_desc-local_fieldmap fmap/{u}_desc-local_magnitude fmap/{u}_desc-total_fieldmap fmap/{u}_desc-total_magnitude""".split()
+fmap/{u}_desc-noise_fieldmap
+fmap/{u}_desc-local_fieldmap fmap/{u}_desc-local_magnitude fmap/{u}_desc-total_fieldmap fmap/{u}_desc-total_magnitude""".split()
 FIGURES = """homogeneousmagnitude chi chidia chipara swi swimip trueswi smwidia smwipara combinedmagnitude fieldmask fieldnoise
 localfield localmask mask phaseoffset phasequality r2star s0 t2star totalfield unwrapped""".split()
 
