@@ -29,7 +29,6 @@ REFERENCE_SECONDS = {"vsharp": 14.2, "pdf": 348.0, "sharp": 1.7, "resharp": 29.5
                      "tikhonov": 0.7, "tv": 35.0, "nltv": 110.0, "hdqsm": 37.8, "l1qsm": 97.3, "ndi": 164.0, "medi": 29.1, "ilsqr": 95.7,
                      "tgv": 254.0, "laplacian": 3.6}  # fmt: skip
 FIELD_MAP_SECONDS = 5.2
-ECHOES = 4
 
 
 def image(path: Path) -> np.ndarray:
@@ -43,14 +42,15 @@ def inputs(bids: Path) -> tuple[dict, dict]:
     from neuraxis.volume import Grid, Volume
 
     anat, truth = bids / "sub-01/anat", bids / "derivatives/truth/sub-01"
-    sidecar = json.loads((anat / "sub-01_echo-1_part-mag_MEGRE.json").read_text())
-    strength = float(sidecar["MagneticFieldStrength"])
-    times = np.array([json.loads((anat / f"sub-01_echo-{e}_part-mag_MEGRE.json").read_text())["EchoTime"] for e in range(1, ECHOES + 1)])
+    echoes = range(1, 1 + len(list(anat.glob("sub-01_echo-*_part-mag_MEGRE.json"))))
+    sidecars = [json.loads((anat / f"sub-01_echo-{e}_part-mag_MEGRE.json").read_text()) for e in echoes]
+    strength = float(sidecars[0]["MagneticFieldStrength"])
+    times = np.array([one["EchoTime"] for one in sidecars])
     first = nibabel.load(anat / "sub-01_echo-1_part-mag_MEGRE.nii.gz")
     grid = Grid.of(first.shape, first.affine)
     values: dict = {"echo_times": times, "echo_spacing": np.diff(times), "field_strength": strength}
     for name, part in (("phase", "phase"), ("magnitude", "mag")):
-        stack = np.stack([image(anat / f"sub-01_echo-{e}_part-{part}_MEGRE.nii.gz") for e in range(1, ECHOES + 1)])
+        stack = np.stack([image(anat / f"sub-01_echo-{e}_part-{part}_MEGRE.nii.gz") for e in echoes])
         values[name] = Volume(np.moveaxis(stack, 0, -1), grid)
     known = {
         "mask": Volume(image(truth / "anat/sub-01_desc-brain_mask.nii.gz") > 0.5, grid),

@@ -16,7 +16,7 @@ def _fates(method: str, *more: str) -> dict[str, str]:
     return {one.step.by.name: one.fate for one in plan.steps}
 
 
-@pytest.mark.parametrize("method", ["tgv", "tfi", "qsmart"])
+@pytest.mark.parametrize("method", ["tgv", "tfi", "qsmart", "nextqsm"])
 def test_background_removal_runs_only_where_it_is_wanted(method):
     assert _fates(method)["background"] == "unwanted"
     assert _fates(method, "local_field")["background"] == "run"

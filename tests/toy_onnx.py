@@ -81,10 +81,13 @@ def inverse_dipole(radius: int = 8, weight: float = 0.02) -> np.ndarray:
     return middle.float().numpy()[None, None]
 
 
-def install(monkeypatch, root: Path, name: str, graph: Path, **network) -> None:
-    """Fetches a graph under the name of a resource into a folder of resources, and describes it anew."""
+def install(monkeypatch, root: Path, name: str, *graphs: Path, **network) -> None:
+    """Fetches graphs under the name of a resource into a folder of resources, and describes it anew."""
     monkeypatch.setenv("NEURAXIS_RESOURCES", str(root))
-    row = Resource(name, "Toy", "map", (graph.as_uri(),), network={"file": graph.name, **network})
+    about = {"file": graphs[0].name, **network}
+    if len(graphs) > 1:  # two lie in folders of their own
+        about |= {"file": f"{graphs[0].stem}/{graphs[0].name}", "gradient": f"{graphs[1].stem}/{graphs[1].name}"}
+    row = Resource(name, "Toy", "map", tuple(one.as_uri() for one in graphs), network=about)
     rows = resources.known() | {name: row}
     monkeypatch.setattr(resources, "known", lambda: rows)
     resources.fetch(name, say=str)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,27 @@ def predict(
     graph = onnx_graph.load(folder / about.file, device)
     if graph.images != 1 + about.mask_input:
         raise ValueError(f"{about.file} takes {graph.images} image(s), its description says {1 + about.mask_input}")
+    tile, halo = about.tile if tile is None else tile, about.halo if halo is None else halo
+
+    def network(values: Array, inside: Array, grid: Grid) -> Array:
+        images = [values, inside.astype(np.float32)][: graph.images]
+        return onnx_graph.run(graph, images, inside, multiple=about.multiple, tile=tile, halo=halo)
+
+    return in_frame(field, mask, about, halo, network)
+
+
+def in_frame(
+    field: Volume, mask: Volume, about: Training, margin: int, network: Callable[[Array, Array, Grid], Array]
+) -> Array:
+    """What `network` makes of a field in the frame of the training, in ppm and on the field's own grid: see `predict`.
+
+    Parameters
+    ----------
+    margin
+        Zeros around the box of the mask; voxels, at least 0.
+    network
+        From the normalised field, where it is known (bool) and the grid of both, to an image of that grid.
+    """
     codes = nets.axes(about.orientation)
     upright, inside = field.oriented(codes), mask.oriented(codes)
     box = _box(inside.data)
@@ -145,18 +166,14 @@ def predict(
     values, known = np.where(inside.data[box], upright.data[box], np.float32(0)), inside.data[box]
     frame = _frame(near, about, codes)
     there, support = (values, known) if frame is None else _resampled(values, known, near, frame)
-    halo = about.halo if halo is None else halo
-    margin = [(halo, halo)] * 3  # as the network saw it: zeros around the mask
     ready = np.pad(
         (there * np.float32(about.per_ppm) - np.float32(about.input_mean)) / np.float32(about.input_sd) * support,
         margin,
-    )
+    )  # as the network saw it: zeros around the mask
     around = np.pad(support, margin)
-    images = [ready, around.astype(np.float32)][: graph.images]
-    found = onnx_graph.run(
-        graph, images, around, multiple=about.multiple, tile=about.tile if tile is None else tile, halo=halo
-    )
-    chi = found[tuple(slice(halo, halo + n) for n in support.shape)] * np.float32(about.output_sd) + np.float32(
+    x, y, z = (slice(-margin, n - margin) for n in ready.shape)
+    found = network(ready, around, _part(near if frame is None else frame, (x, y, z)))
+    chi = found[tuple(slice(margin, margin + n) for n in support.shape)] * np.float32(about.output_sd) + np.float32(
         about.output_mean
     )
     chi *= support

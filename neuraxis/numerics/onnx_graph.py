@@ -108,7 +108,7 @@ def run(
     multiple
         Number of voxels that the network's sizes are a multiple of; at least 1.
     tile
-        Edge of a tile; voxels, more than three halos; 0 for none. A graph of fixed size has its own.
+        Edge of a tile; voxels, at least three halos and `multiple`; 0 for none. A graph of fixed size has its own.
     halo
         Depth of a tile's rim that is not trusted; voxels, at least 0.
     """
@@ -148,9 +148,10 @@ def _windows(n: int, length: int, halo: int, multiple: int) -> list[tuple[int, A
     """Where the windows start that cover `n` voxels, and their weights, which sum to one in every voxel."""
     if length >= n:
         return [(0, np.ones(length, np.float32))]
-    if length <= 3 * halo:
-        raise ValueError(f"a tile of {length} voxels must be more than three halos, not {halo} voxels each")
-    step = max((length - 3 * halo) // multiple, 1) * multiple
+    if length < 3 * halo + multiple:
+        more = f" and {multiple} voxels on top" if multiple > 1 else ""
+        raise ValueError(f"a tile of {length} voxels must be more than three halos{more}, not {halo} voxels each")
+    step = (length - 3 * halo) // multiple * multiple
     starts = [*range(0, n - length, step), n - length]
     place = np.arange(length) + 0.5
     weights, sums = [], np.zeros(n)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from contracts.analytic import GRIDS, ball, positions, sphere_field, turned
 from documented import Unchanged, check_documented
-from toy_onnx import convolutions, install, inverse_dipole
+from toy_onnx import convolutions, identity, install, inverse_dipole
 
 from neuraxis.engine import Method
 from neuraxis.qsm.inversion import METHODS, qsmart, whqsm
@@ -15,21 +15,28 @@ knobs = [
 ]
 
 
-TOTAL = [one for one in METHODS if Method.of(one).needs[0].name == "total_field"]
+TOTAL = [
+    one
+    for one in METHODS
+    if Method.of(one).needs[0].name == "total_field" and "rim" in [k.name for k in Method.of(one).knobs]
+]
 """Methods that fit the background too: any field inside the mask is a total field, and their rim can be kept."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def network(tmp_path_factory):
-    """Stands for the network of `learned`: one convolution with the inverse of the dipole kernel, cut to a box of 17 mm.
+    """Stands for the networks: one convolution with the inverse of the dipole kernel, cut to a box of 17 mm.
 
-    What the cut takes off its strength, the scale of its output gives back.
+    What the cut takes off its strength, the scale of its output gives back. In `nextqsm` it stands for the background removal,
+    and the steps are nothing: on a field as small as this one, they are far too long (see test_nextqsm.py).
     """
     folder = tmp_path_factory.mktemp("network")
     graph = convolutions(folder / "inverse.onnx", inverse_dipole())
-    about = dict(voxel_size=(1, 1, 1), multiple=4, halo=8, output_sd=1.9)
+    still = convolutions(folder / "still.onnx", 0 * identity())
+    about = dict(voxel_size=(1, 1, 1), output_sd=1.9)
     with pytest.MonkeyPatch.context() as patch:
-        install(patch, folder / "resources", "qsmnet_plus", graph, **about)
+        install(patch, folder / "resources", "qsmnet_plus", graph, multiple=4, halo=8, **about)
+        install(patch, folder / "resources", "nextqsm", graph, still, multiple=64, steps=[0.0], **about)
         yield
 
 

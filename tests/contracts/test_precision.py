@@ -13,7 +13,7 @@ METHODS = [
     one
     for family in (background, inversion)
     for one in family.METHODS
-    if Method.of(one).needs[0].name in FIELD and one.__name__ != "learned"  # the network says its own precision
+    if Method.of(one).needs[0].name in FIELD and one.__name__ not in ("learned", "nextqsm")  # the networks say their own precision
 ]
 UNCONVERGED = {"pdf": 3e-3, "tgv": 1e-2, "tfi": 3e-3, "resharp": 3e-3, "whqsm": 5e-3}
 """They stop before they have converged: rounding may end them a step apart. Share of the field that it makes."""

@@ -123,7 +123,7 @@ def test_tiles_of_the_knobs_and_of_the_network(given):
     whole = learned(field, mask, GRID)
     assert torch.allclose(learned(field, mask, GRID, tile=16), whole, atol=1e-5)
     assert torch.allclose(learned(field, mask, GRID, tile=20, halo=2), whole, atol=1e-5)
-    with pytest.raises(ValueError, match="more than three halos, not 30"):
+    with pytest.raises(ValueError, match="more than three halos.*not 30"):
         learned(field, mask, GRID, tile=20, halo=30)
 
 

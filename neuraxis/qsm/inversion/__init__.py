@@ -9,6 +9,7 @@ from neuraxis.qsm.inversion.learned import learned
 from neuraxis.qsm.inversion.lsqr import lsqr
 from neuraxis.qsm.inversion.medi import medi
 from neuraxis.qsm.inversion.ndi import ndi
+from neuraxis.qsm.inversion.nextqsm import nextqsm
 from neuraxis.qsm.inversion.nltv import nltv
 from neuraxis.qsm.inversion.qsmart import qsmart
 from neuraxis.qsm.inversion.rts import rts
@@ -42,4 +43,5 @@ METHODS = (
     ilsqr,
     qsmart,
     learned,
+    nextqsm,
 )
