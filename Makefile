@@ -1,10 +1,11 @@
-# make demo: install, simulate two participants, run the app on them.   make test: all checks.
+# make demo: install, simulate two participants, run the app on them.   make test: all checks but the slow ones.
+# make slow: those that take long (about 7 minutes on two cores).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test slow lint docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,7 +22,10 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not slow"
+
+slow: $(VENV)/.installed
+	$(BIN)/pytest -n 2 -m slow
 
 # What is derived and kept in the repository: the descriptor and the tables of the README.
 docs: $(VENV)/.installed

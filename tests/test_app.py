@@ -134,6 +134,7 @@ def test_a_knob_recomputes_only_what_follows(small_bids, small_out, tmp_path):
     assert {"inversion", "reference"} <= computed <= {"inversion", "support", "reference", "separation", "true_swi", "smwi"}
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_run_repeat_it(small_bids, tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     label = ("--participant-label", "02")
@@ -228,6 +229,7 @@ def test_one_echo_makes_what_one_echo_can(bids, tmp_path):
     assert "r2star" in done.stderr
 
 
+@pytest.mark.slow
 def test_phase_alone_and_magnitude_alone_make_what_they_can(bids, tmp_path):
     for path in (*(bids / "sub-01/anat").glob("*part-mag*"), *(bids / "sub-02/anat").glob("*part-phase*")):
         path.unlink()
@@ -259,6 +261,7 @@ def test_phase_alone_and_magnitude_alone_make_what_they_can(bids, tmp_path):
     assert "s0 was asked for" in done.stderr
 
 
+@pytest.mark.slow
 def test_names_from_outside_are_escaped(bids, tmp_path):
     """A hostile label cannot leave the output folder or run in the page."""
     os.rename(bids / "sub-02", bids / "sub-<script>alert(1)<")

@@ -91,6 +91,7 @@ def test_spin_echoes_give_r2_and_with_gradient_echoes_r2prime_and_separation(bid
     assert again.stderr.count("everything is there already") == 2
 
 
+@pytest.mark.slow
 def test_without_a_wish_spin_echoes_give_r2_and_nothing_else_changes(bids, tmp_path):
     add_spin_echoes(bids)
     out = tmp_path / "out"
@@ -100,6 +101,7 @@ def test_without_a_wish_spin_echoes_give_r2_and_nothing_else_changes(bids, tmp_p
     assert not any(word in name for name in names for word in ("R2prime", "magnetic", "swi", "mip"))
 
 
+@pytest.mark.slow
 def test_spin_echoes_on_another_grid_are_said_to_be(bids, tmp_path):
     add_spin_echoes(bids, shift=3.0)
     out = tmp_path / "out"
@@ -110,6 +112,7 @@ def test_spin_echoes_on_another_grid_are_said_to_be(bids, tmp_path):
     assert (out / "sub-01/anat/sub-01_desc-paramagnetic_Chimap.nii.gz").exists()
 
 
+@pytest.mark.slow
 def test_without_spin_echoes_r2prime_is_refused_and_separation_takes_r2star(bids, tmp_path):
     done = neuraxis(bids, tmp_path / "o1", "participant", *FAST, "--outputs", "r2prime", check=66)
     assert "r2prime was asked for and cannot be made: no r2" in done.stderr
@@ -132,6 +135,7 @@ def test_the_projection_lies_where_the_head_lies(small_out):
     assert all((_image(anat / f"sub-01_desc-{name}_T2starw.nii.gz") >= 0).all() for name in ("trueswi", "smwipara", "smwidia"))
 
 
+@pytest.mark.slow
 def test_magnitudes_alone_give_relaxation_and_phase_alone_gives_susceptibility(bids, tmp_path):
     shutil.copytree(bids / "sub-01", bids / "sub-02")
     for path in sorted((bids / "sub-02").rglob("sub-01*")):

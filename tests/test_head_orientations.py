@@ -26,6 +26,7 @@ def test_three_head_orientations_give_one_map(tmp_path):
     assert done.returncode and "6" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_without_several_orientations_that_is_said(small_bids, tmp_path):
     done = neuraxis(small_bids, tmp_path / "out", "participant", "--participant-label", "01", "--outputs", "chi_cosmos",
                     "--skip-bids-validation", check=None)  # fmt: skip

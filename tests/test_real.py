@@ -35,6 +35,7 @@ def add_echoes(root: Path, label: str, part: str, source: Path) -> None:
         Path(f"{stem}.json").write_text(json.dumps(said | ({"Units": "arbitrary"} if part == "phase" else {})))
 
 
+@pytest.mark.slow
 def test_in_vivo_crops(tmp_path):
     root, source = tmp_path / "bids", SHARED / "brain/gre-7T-crop"
     describe(root)
@@ -52,6 +53,7 @@ def test_in_vivo_crops(tmp_path):
         assert any("taken as -pi..pi" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_head_is_no_head(tmp_path):
     root = tmp_path / "bids"
     describe(root)
@@ -61,6 +63,7 @@ def test_a_part_of_a_head_is_no_head(tmp_path):
     assert "phase_quality_threshold" in done.stderr and done.stderr.count("failed") == 1
 
 
+@pytest.mark.slow
 def test_a_siemens_field_map_from_dicom(tmp_path):
     """Phase difference of two echoes, in Siemens integers: one echo at the difference of the echo times."""
     converter = Path(sys.executable).with_name("dcm2niix")

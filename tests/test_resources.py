@@ -64,11 +64,11 @@ def test_the_table_is_whole():
     other = "sc_lumbar_t2 tumor_t2 tumor_edema_cavity_t1_t2 gm_wm_exvivo_t2 gm_sc_7t_t2star sc_mouse_t1 gm_mouse_t1"
     assert {*tasks.split(), *other.split(), "gm_wm_mouse_t1", "deepreg", "moco-dl", "pam50"} <= rows.keys()
     for name, one in rows.items():
-        assert one.title and one.kind in ("nnunet", "map", "ivadomed", "onnx", "torch", "template"), name
+        assert one.title and one.kind in ("nnunet", "map", "variational", "ivadomed", "onnx", "torch", "template"), name
         assert all(url.startswith(("https://github.com/", "https://huggingface.co/")) for url in one.urls), name
         assert all(len(digest) == 64 for digest in one.sha256), name
         assert set(one.needs) <= rows.keys(), name
-        assert one.runs == (one.kind in ("nnunet", "map", "template")), name
+        assert one.runs == (one.kind in ("nnunet", "map", "variational", "template")), name
         assert not one.orientation or {"L": "R", "P": "A", "I": "S"}.keys() & set(one.orientation), name
         assert not one.doi or one.doi.startswith("10."), name
     assert len(rows["lesion_ms"].urls) == len(rows["lesion_ms"].folds) == 5

@@ -171,11 +171,11 @@ class UnitStore:
                 sidecar.unlink()
             content = (warp_bytes if artifact.kind == "warp" else image_bytes)(Volume(part, value.grid))
             text = self.metadata(artifact, key, by, number if file.per_echo else None)
-            for twin in (path, *self._twins(path, file.twins)):
+            for twin in (*self._twins(path, file.twins), path):  # the sidecar that `has` looks at comes last of all
                 write_atomically(twin, content)
-                write_json(self._sidecar(twin), text)
                 if artifact.names:
                     write_atomically(self._sidecar(twin).with_suffix(".tsv"), tables.label_table(artifact.names, part))
+                write_json(self._sidecar(twin), text)
         back = (
             stored
             if stored.dtype.kind in "bi"

@@ -40,6 +40,7 @@ def used(out):
     return next(s for s in json.loads((out / "logs/sub-01_MEGRE.json").read_text())["steps"] if s["family"] == "masking")
 
 
+@pytest.mark.slow
 def test_a_mask_of_qsmxt_with_other_axes_is_taken(bids, tmp_path):
     mask = block(bids)
     turned = mask.as_reoriented(nibabel.orientations.axcodes2ornt(("P", "S", "R")))
