@@ -15,6 +15,7 @@ from neuraxis.bids.dataset import Problem, Unit
 from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
 from neuraxis.errors import MissingInput
+from neuraxis.numerics.upright import signal_on, tilt, upright_of
 from neuraxis.options import Options
 from neuraxis.pipelines import CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.qsm.sign import sign_evidence
@@ -72,7 +73,8 @@ def _read_as(unit: Unit, options: Options) -> Unit:
     """The unit with what the user says of its images."""
     inner = tuple(_read_as(coil, options) for coil in unit.coils)
     flip = options.phase_sign == "negative"
-    return replace(unit, coils=inner, flip=flip, coil_smoothing=options.coil_smoothing)
+    upright = options.oblique == "resample"
+    return replace(unit, coils=inner, flip=flip, upright=upright, coil_smoothing=options.coil_smoothing)
 
 
 def _gre_facts(unit: Unit) -> Facts:
@@ -92,7 +94,16 @@ def _gre_images(unit: Unit) -> tuple[str, ...]:
 
 def _load_gre(unit: Unit) -> tuple[dict[str, Any], list[str]]:
     loaded = coils.load_coils(unit) if unit.coils else images.load_gre(unit)
-    return {name: getattr(loaded, name) for name in _gre_images(unit)}, list(loaded.notes)
+    here: dict[str, Any] = {name: getattr(loaded, name) for name in _gre_images(unit)}
+    grid, notes = next(iter(here.values())).grid, list(loaded.notes)
+    if unit.upright and (target := upright_of(grid)):
+        here["magnitude"], here["phase"] = signal_on(here.get("magnitude"), here.get("phase"), target)
+        shapes = [" x ".join(map(str, one.shape)) for one in (grid, target)]
+        notes.append(
+            f"Grid: tilted by {tilt(grid):.1f} degrees against the main field ({shapes[0]} voxels); brought onto one along the scanner's "
+            f"axes ({shapes[1]}), as --oblique resample asks. All results lie on that grid."
+        )
+    return {name: one for name, one in here.items() if one is not None}, notes
 
 
 SIGN = "Sign of the phase"

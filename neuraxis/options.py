@@ -96,6 +96,15 @@ class Options:
         choices=("positive", "negative"),
         science=True,
     )
+    oblique: str = _option(
+        "What becomes of a grid that is tilted against the main field. rotate: the images stay as they are, and the dipole kernel "
+        "is turned; resample: the complex images are brought onto a grid along the scanner's axes first, and all results lie "
+        "there. Default: rotate.",
+        "--oblique",
+        default="rotate",
+        choices=("rotate", "resample"),
+        science=True,
+    )
     coil_smoothing: float = _option(
         "Standard deviation in mm of the Gaussian over which the phase offset of each coil of uncombined images (coil-) is "
         "averaged, above 0; less for small objects. Default: 7.",
@@ -224,6 +233,8 @@ def make(values: Mapping[str, Any]) -> Options:
         options = dataclasses.replace(options, device="cuda")
     if options.phase_sign not in ("positive", "negative"):
         raise UsageError(f"phase_sign is positive or negative, not {options.phase_sign!r}.")
+    if options.oblique not in ("rotate", "resample"):
+        raise UsageError(f"oblique is rotate or resample, not {options.oblique!r}.")
     if not options.coil_smoothing > 0:
         raise UsageError(f"--coil-smoothing must be above 0 mm, not {options.coil_smoothing}.")
     if options.cord and options.brain:
@@ -278,7 +289,8 @@ def to_toml(options: Options) -> str:
         content["outputs"] = list(options.outputs)
     content |= {name: True for name in ("cord", "brain") if getattr(options, name)}
     usual = Options()
-    content |= {n: getattr(options, n) for n in ("phase_sign", "coil_smoothing") if getattr(options, n) != getattr(usual, n)}
+    read_as = ("phase_sign", "oblique", "coil_smoothing")
+    content |= {n: getattr(options, n) for n in read_as if getattr(options, n) != getattr(usual, n)}
     if options.methods:
         content["methods"] = dict(options.methods)
     content["knobs"] = {}

@@ -64,6 +64,8 @@ class Unit:
     """Gaussian over which the phase offset of a coil is averaged; mm."""
     flip: bool = False
     """Whether the phase is negative where the field is stronger."""
+    upright: bool = False
+    """Whether images on an oblique grid are brought onto one along the scanner's axes."""
 
     @property
     def stem(self) -> str:
@@ -106,7 +108,8 @@ class Unit:
     def reading(self) -> str:
         """What was chosen about the reading of the files and is not usual: it changes what is read."""
         chosen = [f"coils over {self.coil_smoothing:g} mm"] if self.coils else []
-        return ", ".join(chosen + ["phase turned round"] * (self.flip and self.has_phase))
+        chosen += ["phase turned round"] * (self.flip and self.has_phase) + ["resampled if oblique"] * self.upright
+        return ", ".join(chosen)
 
     def parts(self) -> dict[str, tuple[Path, ...]]:
         """The files that are read, by part; real and imaginary images only where phase or magnitude come from them."""

@@ -18,6 +18,7 @@ from neuraxis.bids.dataset import Unit
 from neuraxis.bids.phase import NotPhase, phase_to_radians
 from neuraxis.bids.sidecar import acquisition, metadata
 from neuraxis.errors import DataError, GridMismatch, MissingInput
+from neuraxis.numerics.upright import upright_of
 from neuraxis.volume import Array, Grid, Volume
 
 nibabel = lazy.load("nibabel")
@@ -57,11 +58,13 @@ def content_hash(paths: Iterable[Path]) -> str:
 
 
 def shape_of(unit: Unit) -> tuple[int, int, int, int]:
-    """X, Y, Z and E of a unit, from the header of its first image; E are head positions where it joins several."""
+    """X, Y, Z and E of what a unit is worked on as, from the header of its first image; E: or head positions that it joins."""
     parts = list(unit.parts().values())
     header = _header(parts[0][0], _unpacked(parts[0][0], _HEADER_BYTES))
-    x, y, z = _shape(parts[0][0], header)
-    return x, y, z, len(unit.orientations) or len(parts[0])
+    shape = _shape(parts[0][0], header)
+    if unit.upright and (target := upright_of(_grid(parts[0][0], header, shape))):
+        shape = target.shape
+    return *shape, len(unit.orientations) or len(parts[0])
 
 
 def grid_of_file(path: Path) -> Grid:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neuraxis.numerics import nets, onnx_graph
+from neuraxis.numerics.upright import covering, upright_grid
 from neuraxis.units import hz_per_ppm, radians_per_ppm_second
 from neuraxis.volume import Array, Grid, Volume
 
@@ -212,19 +213,9 @@ def _frame(grid: Grid, about: Training, codes: str) -> Grid | None:
         return None
     if not straight and not about.voxel_size:
         size[:] = min(grid.voxel_size)  # no direction is left in which the voxels could be longer
-    axes = grid.matrix[:3, :3] / grid.voxel_size
     if not straight:
-        axes = np.zeros((3, 3))
-        for axis, code in enumerate(codes):
-            axes["LRPAIS".index(code) // 2, axis] = 1.0 if code in "RAS" else -1.0
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape], [1], indexing="ij"), float).reshape(4, -1)
-    places = np.linalg.solve(axes, (grid.matrix @ corners)[:3])  # mm along the new axes
-    middle, extent = (places.max(axis=1) + places.min(axis=1)) / 2, np.ptp(places, axis=1)
-    shape = np.ceil(extent / size - 1e-6).astype(int) + 1
-    matrix = np.eye(4)
-    matrix[:3, :3] = axes * size
-    matrix[:3, 3] = axes @ (middle - (shape - 1) / 2 * size)
-    return Grid.of(shape, matrix)
+        return upright_grid(grid, size, codes)
+    return covering(grid, size, grid.matrix[:3, :3] / grid.voxel_size)
 
 
 def _resampled(values: Array, mask: Array, grid: Grid, target: Grid) -> tuple[Array, Array]:
