@@ -61,6 +61,7 @@ def bids(small_bids, tmp_path) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_spin_echoes_give_r2_and_with_gradient_echoes_r2prime_and_separation(bids, tmp_path):
     r2 = add_spin_echoes(bids)
     out = tmp_path / "neuraxis"

@@ -113,6 +113,7 @@ def test_what_cannot_be_combined_is_one_sentence(tmp_path):
         acquisition(unit_of(tmp_path / "times"))
 
 
+@pytest.mark.slow
 def test_from_coils_to_a_field(tmp_path, small_bids):
     """Four coils made of a simulated head, from files to the total field."""
     anat, root = small_bids / "sub-01/anat", make.dataset(tmp_path / "bids")

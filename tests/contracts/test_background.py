@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -19,12 +21,17 @@ AIR = dict(radius=5.0, chi=9.4, centre=(2.0, 24.0, -7.0))
 TISSUE = dict(radius=4.0, chi=0.2, centre=(2.0, -3.0, 1.0))
 
 
-def _problem(name="isotropic"):
-    """Background, local field, mask and grid: air outside a ball of 17 mm, a sphere of tissue inside it."""
+@functools.cache
+def _fields(name):
     grid = GRIDS[name]
     mask = torch.from_numpy(ball(grid, 17))
     outer, inner = (torch.from_numpy(sphere_field(grid, **one)) * mask for one in (AIR, TISSUE))
-    return outer, inner, mask, grid
+    return outer, inner, mask
+
+
+def _problem(name="isotropic"):
+    """Background, local field, mask and grid: air outside a ball of 17 mm, a sphere of tissue inside it."""
+    return *(one.clone() for one in _fields(name)), GRIDS[name]
 
 
 HIGH_PASS = {smv: 0.9, sdf: 0.9}

@@ -60,6 +60,7 @@ def test_names_that_are_found(bids, tmp_path, name):
     assert "given: mask found" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_mask_that_lies_elsewhere_or_marks_nothing_is_one_sentence(bids, tmp_path):
     path = draw(bids, "derivatives/labels", "sub-01_desc-brain_mask.nii.gz", nibabel.Nifti1Image(np.ones((20, 20, 5), np.uint8), np.eye(4)))
     done = neuraxis(bids, tmp_path / "a", *WORDS, check=65)
