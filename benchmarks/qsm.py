@@ -69,6 +69,7 @@ def one_method(bids: Path, path: str, threads: int) -> dict:
     from neuraxis.commands import steps
     from neuraxis.engine import PlannedStep, call
     from neuraxis.executor import PeakMemory, set_threads
+    from neuraxis.volume import Volume
 
     set_threads(threads)
     values, known = inputs(bids)
@@ -79,6 +80,8 @@ def one_method(bids: Path, path: str, threads: int) -> dict:
         here[name] = known[name]
     here["field_mask"] = here["local_mask"] = here["chi_mask"] = known["mask"]
     here["chi_unreferenced"] = known["chi"]
+    if "r2star" in known:  # for separation alone: only its time is of use
+        here["r2prime"] = Volume((0.4 * known["r2star"].data).astype(np.float32), known["r2star"].grid)
     for need in method.needs:  # what no truth is known of comes from the default chain
         if need.name not in here and need.kind != "Grid":
             _make(need.name, here)
