@@ -16,14 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
 import nibabel
 import numpy as np
-from qsm import inputs
+from qsm import by_tissue, inputs, measures, run
 
-from neuraxis.engine import Method, PlannedStep, call
+from neuraxis.engine import Method
 from neuraxis.executor import set_threads
 from neuraxis.numerics import metrics
 from neuraxis.pipelines import QSM
@@ -32,21 +31,8 @@ from neuraxis.simulate.forward import polynomial, shim, tissue_field, total_fiel
 from neuraxis.units import radians_per_ppm_second
 from neuraxis.volume import Grid, Volume
 
-TISSUES = {"wm": [8], "gm": [9], "csf": [10], "blood": [11], "dgm": range(1, 7)}
 CALCIFICATION = 16
 _UNFETCHED = ("learned", "nextqsm")
-
-
-def run(makes: str, here: dict, method: str | None = None) -> tuple[dict, float]:
-    """What a step makes, and CPU seconds; what it needs is made before, by the default methods, and kept in `here`."""
-    step = next(one for one in QSM.steps if makes in one.makes)
-    chosen = step.by.method(method)
-    for need in chosen.needs:
-        if need.name not in here and need.kind != "Grid" and any(need.name in one.makes for one in QSM.steps):
-            here.update(run(need.name, here)[0])
-    start = time.process_time()
-    made, _ = call(PlannedStep(step, chosen, chosen.set({}), "run"), here, "cpu")
-    return made, time.process_time() - start
 
 
 def challenge(folder: Path, seed: int = 0, snr: float = 100.0) -> tuple[dict, dict]:
@@ -92,12 +78,10 @@ def score(found: np.ndarray, known: dict, where: np.ndarray, tissues: bool) -> d
     """The measures of one map at one support."""
     truth, labels = known["chi"].data, known["labels"].data
     regions = tuple(range(1, 7)) if tissues else tuple(range(1, 12))
-    row = {"kept": where.sum() / known["mask"].data.sum(), "nrmse": metrics.nrmse(found, truth, where),
-           "xsim": metrics.xsim(found, truth, where), "hfen": metrics.hfen(found, truth, where, mask_truth=True),
-           "corr": metrics.correlation(found, truth, where),
-           "slope": metrics.region_slope(found, truth, np.where(where, labels, 0), regions)}  # fmt: skip
+    row = measures(found, truth, where, known["mask"].data)
+    row["slope"] = metrics.region_slope(found, truth, np.where(where, labels, 0), regions)
     if tissues:
-        row |= {name: metrics.nrmse(found, truth, where & np.isin(labels, list(ids))) for name, ids in TISSUES.items()}
+        row |= by_tissue(found, truth, labels, where)
         row |= {f"nucleus{n}": 1e3 * float((found - truth)[where & (labels == n)].mean() - (found - truth)[where].mean())
                 for n in regions if (where & (labels == n)).any()}  # fmt: skip
         stone = labels == CALCIFICATION

@@ -211,11 +211,11 @@ def _frame(grid: Grid, about: Training, codes: str) -> Grid | None:
     size = np.array(about.voxel_size or grid.voxel_size)
     if straight and (np.abs(size / grid.voxel_size - 1) <= _SAME_SIZE).all():
         return None
-    if not straight and not about.voxel_size:
+    if straight:
+        return covering(grid, size, grid.matrix[:3, :3] / grid.voxel_size)
+    if not about.voxel_size:
         size[:] = min(grid.voxel_size)  # no direction is left in which the voxels could be longer
-    if not straight:
-        return upright_grid(grid, size, codes)
-    return covering(grid, size, grid.matrix[:3, :3] / grid.voxel_size)
+    return upright_grid(grid, size, codes)
 
 
 def _resampled(values: Array, mask: Array, grid: Grid, target: Grid) -> tuple[Array, Array]:

@@ -11,7 +11,6 @@ import lazy_loader as lazy
 
 from neuraxis import resources
 from neuraxis.numerics import learned_map
-from neuraxis.numerics.fourier import mask_box
 from neuraxis.numerics.learned_map import Training
 from neuraxis.volume import Grid, Tensor, Volume
 
@@ -74,11 +73,8 @@ def learned(
         raise ValueError(f"halo must be 0 to 256 voxels, not {halo}")
     if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", str(sha256)):
         raise ValueError(f"sha256 must have 64 hexadecimal digits, not {sha256}")
-    box = mask_box(local_mask)
     about, folder = _network(str(model), str(sha256).lower())
-    field = torch.zeros_like(local_field)
-    field[box] = torch.where(local_mask[box], local_field[box], 0.0)
-    values, mask = Volume(field.cpu().numpy(), grid), Volume(local_mask.cpu().numpy(), grid)
+    values, mask = Volume(local_field.cpu().numpy(), grid), Volume(local_mask.cpu().numpy(), grid)
     chi = learned_map.predict(values, mask, about, folder, str(local_field.device), tile, halo)
     return torch.from_numpy(chi).to(local_field.device)
 

@@ -11,7 +11,7 @@ import numpy as np
 from neuraxis import resources
 from neuraxis.numerics import learned_map, onnx_graph
 from neuraxis.numerics.dipole import dipole_kernel
-from neuraxis.numerics.fourier import irfftn, mask_box, rfftn
+from neuraxis.numerics.fourier import irfftn, rfftn
 from neuraxis.numerics.learned_map import Training
 from neuraxis.volume import Array, Grid, Tensor, Volume
 
@@ -60,7 +60,6 @@ def nextqsm(total_field: Tensor, field_mask: Tensor, grid: Grid, *, tile: int = 
         raise ValueError(f"tile must be 0 or a multiple of 64 from 128 to 4096 voxels, not {tile}")
     if not 0 <= halo <= 256:
         raise ValueError(f"halo must be 0 to 256 voxels, not {halo}")
-    box = mask_box(field_mask)
     row = dict(resources.known()[_RESOURCE].network)
     gradient, steps = str(row.pop("gradient")), [float(one) for one in row.pop("steps")]
     about, folder = Training.of(row, _RESOURCE), resources.find(_RESOURCE)
@@ -82,9 +81,7 @@ def nextqsm(total_field: Tensor, field_mask: Tensor, grid: Grid, *, tile: int = 
         chi = _descend(local, mask, kernel, steps, lambda x: network(gradient, x))
         return np.asarray(chi[tuple(slice(low, low + n) for (low, _), n in zip(rims, values.shape, strict=True))].cpu())
 
-    field = torch.zeros_like(total_field)
-    field[box] = torch.where(field_mask[box], total_field[box], 0.0)
-    values, mask = Volume(field.cpu().numpy(), grid), Volume(field_mask.cpu().numpy(), grid)
+    values, mask = Volume(total_field.cpu().numpy(), grid), Volume(field_mask.cpu().numpy(), grid)
     chi = learned_map.in_frame(values, mask, about, 0, unrolled)
     return torch.from_numpy(chi).to(total_field.device)
 
