@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from neuraxis.numerics.registration import resampled
 from neuraxis.volume import Array, Grid, Volume
 
 _OBLIQUE = 1.0
@@ -74,23 +75,19 @@ def signal_on(magnitude: Volume | None, phase: Volume | None, target: Grid) -> t
     -------
     The same two, (X', Y', Z', E) float32, the echo axis slowest in memory; phase in -pi..pi.
     """
-    from scipy.ndimage import affine_transform
-
     given = phase if magnitude is None else magnitude
     if given is None:
         return None, None
-    step = np.linalg.solve(given.grid.matrix, target.matrix)  # voxels of `target` in voxels of the images
+    here, still = given.grid, np.eye(4)
 
     def moved(image: Array) -> Array:
-        return affine_transform(
-            image, step[:3, :3], step[:3, 3], target.shape, order=3, mode="constant", output=np.float32, prefilter=True
-        )
+        return resampled(Volume(image, here), target, still, order=3)
 
     sizes, angles = [], []
     for echo in range(given.data.shape[3]):
-        size = np.float32(1) if magnitude is None else np.asarray(magnitude.data[..., echo], np.float32)
+        size = np.ones(here.shape, np.float32) if magnitude is None else magnitude.data[..., echo]
         if phase is None:
-            sizes.append(np.maximum(moved(np.asarray(size)), 0))
+            sizes.append(np.maximum(moved(size), 0))
             continue
         angle = np.asarray(phase.data[..., echo], np.float32)
         real, imaginary = moved(size * np.cos(angle)), moved(size * np.sin(angle))
