@@ -24,11 +24,14 @@ from neuraxis.kinds import Facts, Kind, kind_of
 from neuraxis.options import Options
 from neuraxis.pipelines import PIPELINES
 from neuraxis.table import Table
-from neuraxis.volume import Volume
+from neuraxis.volume import ROUNDING_MM, Volume
 from neuraxis.watcher import Watcher, step_entry
 
 _NEVER_EMPTY = {"cord": "cord", "mask": "brain"}
 """What a file of other hands has to mark: with nothing marked there is nothing to do."""
+
+_ROUNDED = 0.25
+"""Part of the smallest voxel edge by which the corners of a given file may be off: less cannot be another placement."""
 
 
 @dataclass(frozen=True)
@@ -186,26 +189,34 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(np.asarray(value).tolist())
 
 
-def read_given(prepared: Prepared, here: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given instead of being made; DataError or GridMismatch names the file that does not fit."""
+def read_given(prepared: Prepared, here: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What was given instead of being made, and notes on it; DataError or GridMismatch names the file that does not fit.
+
+    A file of the image's shape that lies off by a small part of a voxel was drawn on it and lost digits of its header:
+    it is taken as it is, with a note.
+    """
     found: dict[str, Any] = {}
+    notes: list[str] = []
     image = next((here[name] for name in prepared.kind.images(prepared.task.unit) if name in here), None)
     for name, file in prepared.given.items():
         volume = read_image(file, ARTIFACTS[name], prepared.store.field_strength)
         if prepared.kind.mixed and image is not None:
             try:
-                volume = volume.onto(image.grid)
-                volume = Volume(np.ascontiguousarray(volume.data), volume.grid)
+                laid = volume.onto(image.grid, slack=_ROUNDED * min(image.grid.voxel_size))
             except ValueError as error:
                 raise GridMismatch(
                     f"{file} ({_size(volume)}) does not lie where the image does ({_size(image)}).",
                     "Draw it on the image, or resample it to the image's grid.",
                 ) from error
+            off = laid.oriented("RAS").grid.apart(volume.oriented("RAS").grid)
+            if off > ROUNDING_MM:
+                notes.append(f"{file} lies {off:.2g} mm off the image: its header is rounded; taken voxel by voxel.")
+            volume = Volume(np.ascontiguousarray(laid.data), laid.grid)
             if name in _NEVER_EMPTY and not (volume.data > 0).any():
                 what = _NEVER_EMPTY[name]
                 raise DataError(f"{file} is empty: it marks no {what}.", f"Remove it to have the {what} found, or draw it.")
         found[name] = volume
-    return found
+    return found, notes
 
 
 def _size(volume: Volume) -> str:
@@ -226,9 +237,11 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
     todo = to_run(plan, prepared.stored)
     if todo:
         values, notes = prepared.kind.load(task.unit)
+        given, more = read_given(prepared, values)
+        notes = [*notes, *more]
         for note in notes:
             watcher.say(note)
-        values |= prepared.inputs | read_given(prepared, values)
+        values |= prepared.inputs | given
         watcher.seen |= values
         run_plan(plan, values, store, watcher, task.device)
     else:
@@ -267,8 +280,8 @@ def _record(
                     if name in old
                 }
         steps.append(entry)
-    for name, path in prepared.given.items():
-        notes = [*notes, f"{ARTIFACTS[name].title} was given: {path}."]
+    told = [f"{ARTIFACTS[name].title} was given: {path}." for name, path in prepared.given.items()]
+    notes = [*(note for note in notes if note not in told), *told]
     files = {
         name: [str(path.relative_to(prepared.store.out)) for path in prepared.store.paths(name)]
         for name in plan.keys

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 else:  # torch is imported where it is used: the help text does not need it
     Tensor = Any
 
-_SAME_PLACE_MM = 1e-3
+ROUNDING_MM = 1e-3
 """Two grids are one when no corner differs by more (mm): NIfTI stores the affine in float32."""
 
 
@@ -68,12 +68,16 @@ class Grid:
         """mm³."""
         return float(abs(np.linalg.det(self.matrix[:3, :3])))
 
+    def apart(self, other: Grid) -> float:
+        """Largest difference of a corner of the field of view along a world axis; mm, infinite when the shapes differ."""
+        if self.shape != other.shape:
+            return float("inf")
+        corners = np.array(np.meshgrid(*[(0, n) for n in self.shape], [1], indexing="ij")).reshape(4, -1)
+        return float(np.abs((self.matrix - other.matrix) @ corners).max())
+
     def same_as(self, other: Grid) -> bool:
         """Whether both have one shape and no corner of the field of view differs by more than 1 µm."""
-        if self.shape != other.shape:
-            return False
-        corners = np.array(np.meshgrid(*[(0, n) for n in self.shape], [1], indexing="ij")).reshape(4, -1)
-        return bool(np.abs((self.matrix - other.matrix) @ corners).max() <= _SAME_PLACE_MM)
+        return self.apart(other) <= ROUNDING_MM
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +103,15 @@ class Volume:
         data = apply_orientation(self.data, turn)
         return Volume(data, Grid.of(data.shape, self.grid.matrix @ inv_ornt_aff(turn, self.grid.shape)))
 
-    def onto(self, grid: Grid) -> Volume:
-        """The way back of `oriented`: axes permuted and flipped to those of `grid`; ValueError if it is another place."""
+    def onto(self, grid: Grid, slack: float = ROUNDING_MM) -> Volume:
+        """The way back of `oriented`: axes permuted and flipped to those of `grid`.
+
+        ValueError if it is another place: a corner is off by more than `slack` (mm). No resampling within it.
+        """
         from nibabel.orientations import aff2axcodes
 
         back = self.oriented("".join(str(code) for code in aff2axcodes(grid.matrix)))
-        if not back.grid.same_as(grid):
+        if back.grid.apart(grid) > slack:
             raise ValueError("the two grids differ by more than the order and direction of their axes")
         return Volume(back.data, grid)
 

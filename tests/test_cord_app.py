@@ -178,6 +178,26 @@ def test_a_mask_of_another_grid_is_one_sentence(one):
     )
 
 
+def test_a_mask_whose_header_lost_digits_is_taken_with_a_note_and_one_that_lies_elsewhere_is_not(one, neck_bids):
+    truth = nibabel.load(neck_bids / "derivatives/truth/sub-01/anat/sub-01_space-T2starw_label-SC_mask.nii.gz")
+    voxels = np.asarray(truth.dataobj)
+    smallest = min(nibabel.affines.voxel_sizes(truth.affine))
+    moved = truth.affine.copy()
+    moved[:3, 3] += (0.1 * smallest, -0.15 * smallest, 0)
+    path = draw(one, "seg-manual", nibabel.Nifti1Image(voxels, moved))
+    for _ in range(2):  # said once, the second time from the record
+        run(one, "--outputs", "cord_mask", "shape_levels")
+        record = json.loads((one.parent / "out/logs/sub-01_T2starw_cord.json").read_text())
+        assert [path.name in note for note in record["notes"]].count(True) == 2
+        assert [f"{0.15 * smallest:.2g} mm off" in note for note in record["notes"]].count(True) == 1
+    mask = nibabel.load(one.parent / "out/sub-01/anat/sub-01_space-T2starw_label-SC_mask.nii.gz")
+    assert np.array_equal(np.asarray(mask.dataobj) > 0, voxels > 0)
+    assert np.allclose(mask.affine, nibabel.load(one / "sub-01/anat/sub-01_T2starw.nii.gz").affine, atol=1e-4)
+    moved[:3, 3] += (0.3 * smallest, 0, 0)
+    draw(one, "seg-manual", nibabel.Nifti1Image(voxels, moved))
+    assert "does not lie where the image does" in run(one, "--outputs", "cord_mask", check=65).stderr
+
+
 def test_an_empty_mask_is_one_sentence(one, neck_bids):
     grid = nibabel.load(neck_bids / "sub-01/anat/sub-01_T2starw.nii.gz")
     draw(one, "seg-manual", nibabel.Nifti1Image(np.zeros(grid.shape, np.uint8), grid.affine))

@@ -42,6 +42,19 @@ def test_sameness_allows_what_nifti_rounds_and_no_more():
     assert not grid.same_as(Grid.of((100, 100, 99), np.eye(4)))
 
 
+def test_volumes_are_laid_onto_a_near_grid_only_where_that_is_allowed():
+    volume = Volume(np.arange(24.0).reshape(2, 3, 4), Grid.of((2, 3, 4), affine((5, 0, 10), (1, 2, 3))))
+    matrix = volume.grid.matrix.copy()
+    matrix[0, 3] += 0.2
+    near = Grid.of(volume.grid.shape, matrix)
+    turned = volume.oriented("PSR")
+    assert np.isclose(volume.grid.apart(near), 0.2) and volume.grid.apart(turned.grid) == float("inf")
+    laid = turned.onto(near, slack=0.25)
+    assert laid.grid is near and np.array_equal(laid.data, volume.data)
+    with pytest.raises(ValueError, match="axes"):
+        turned.onto(near)
+
+
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="affine"):
         Grid.of((2, 2, 2), np.zeros((4, 4)))
