@@ -103,6 +103,7 @@ SHAPE_LEVELS: Columns = {
     "area_uncertainty": Column(
         "mm2", "standard error of the mean area, from the soft boundary and the scatter of neighbours"
     ),
+    **_TRUST,
 }
 
 SHAPE_PAM50: Columns = {
@@ -110,7 +111,7 @@ SHAPE_PAM50: Columns = {
     **_LEVEL,
     "slice_image": Column("", "place in the image that it was taken from"),
     **_METRICS,
-    "trusted": Column("", "1 where the slices of the image on both sides are trusted", whole=True),
+    "trusted": Column("", "1 where the slices of the image on both sides and their level are trusted", whole=True),
 }
 
 NORMATIVE: Columns = {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 
+from neuraxis.cord.levels import doubts
 from neuraxis.cord.shape import MEASURES
 from neuraxis.cord.vertebrae import vertebra_name
 from neuraxis.table import Table
@@ -15,7 +17,12 @@ from neuraxis.volume import Array
 
 
 def shape_levels(
-    shape: Table, *, ranges: str = "", pmj_distance: tuple[float, ...] = (), pmj_extent: float = 20.0
+    shape: Table,
+    level_table: Table | None = None,
+    *,
+    ranges: str = "",
+    pmj_distance: tuple[float, ...] = (),
+    pmj_extent: float = 20.0,
 ) -> Table:
     """Means over the slices of the whole cord, of every level, and of what else is asked for.
 
@@ -35,6 +42,8 @@ def shape_levels(
     ----------
     shape
         One row per slice, with level and distance from the pontomedullary junction where they are known.
+    level_table
+        Which levels are trusted. Without it only the slices decide.
     ranges
         Ranges of levels that get a row each, as "2:3,3:4" (from level to level, both included); levels by number, C2 is 2.
     pmj_distance
@@ -45,7 +54,8 @@ def shape_levels(
     Returns
     -------
     One row per group (cord, level, range, pmj): level, name, slices, their number and how many are trusted, distance (mm),
-    mean and SD of every measure, sum of the lengths (mm), mean area of trusted slices and its standard error (mm2).
+    mean and SD of every measure, sum of the lengths (mm), mean area of trusted slices and its standard error (mm2), trusted (1
+    unless a level of the row is not, or none of its slices is) and why not.
 
     Raises
     ------
@@ -61,9 +71,10 @@ def shape_levels(
     if not 0 < pmj_extent < math.inf or not all(0 < one < math.inf for one in pmj_distance):
         raise ValueError(f"pmj_extent and pmj_distance must be above 0 mm, not {pmj_extent} and {list(pmj_distance)}")
     level = shape["level"]
+    doubted = doubts(level_table, open_ends=True) if level_table is not None else {}
     rows = [_row(shape, np.ones(len(shape), dtype=bool), "cord", "all", "whole cord")]
     known = np.unique(level[~np.isnan(level)]).astype(int)
-    of_levels = [_row(shape, level == one, "level", str(one), vertebra_name(int(one))) for one in known]
+    of_levels = [_row(shape, level == one, "level", str(one), vertebra_name(int(one)), doubted) for one in known]
     rows += sorted(of_levels, key=lambda row: int(re.split("[:;]", str(row["slices"]))[0]))
     for low, high in _ranges(ranges):
         chosen = (level >= low) & (level <= high)
@@ -72,11 +83,11 @@ def shape_levels(
             warnings.warn(f"no slice of {', '.join(absent)} in view for the range {low}:{high}", stacklevel=2)
         if chosen.any():
             name = f"{vertebra_name(low)}-{vertebra_name(high)}"
-            rows.append(_row(shape, chosen, "range", f"{low}:{high}", name))
+            rows.append(_row(shape, chosen, "range", f"{low}:{high}", name, doubted))
     for distance in pmj_distance:
         around = _around(shape, distance, pmj_extent)
         if around is not None:
-            rows.append(_row(shape, around, "pmj", "", f"{distance:g} mm below the PMJ", distance))
+            rows.append(_row(shape, around, "pmj", "", f"{distance:g} mm below the PMJ", distance=distance))
     return Table.of({name: [row[name] for row in rows] for name in rows[0]})
 
 
@@ -87,10 +98,19 @@ def compact(slices: Array) -> str:
 
 
 def _row(
-    shape: Table, chosen: Array, group: str, level: str, name: str, distance: float = math.nan
+    shape: Table,
+    chosen: Array,
+    group: str,
+    level: str,
+    name: str,
+    doubted: Mapping[int, str] | None = None,
+    distance: float = math.nan,
 ) -> dict[str, str | int | float]:
     part = shape.where(chosen)
     trusted = part["trusted"] == 1
+    why = [f"{vertebra_name(one)}: {text}" for one, text in (doubted or {}).items() if (part["level"] == one).any()]
+    if not trusted.any():
+        why.append("none of its slices is trusted")
     row: dict[str, str | int | float] = {
         "group": group,
         "level": level,
@@ -105,7 +125,7 @@ def _row(
     row["length_sum"] = float(np.nansum(part["length"]))
     row["area_mean_trusted"] = _mean_sd(part["area"][trusted])[0]
     row["area_uncertainty"] = _uncertainty(shape, chosen)
-    return row
+    return row | {"trusted": int(not why), "why": "; ".join(why)}
 
 
 def _mean_sd(values: Array) -> tuple[float, float]:

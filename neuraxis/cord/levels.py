@@ -97,13 +97,25 @@ def levels(
         for row in rows:
             low, high = int(str(row["slice_low"])), int(str(row["slice_high"])) + 1
             painted[:, :, low:high] = mask[:, :, low:high] * np.int16(str(row["level"]))
-        # the open end of the labels is usual: the table says so, and nobody need be called
-        doubtful = [
-            f"{row['name']} ({row['why']})" for row in rows if not row["trusted"] and _OPEN not in str(row["why"])
-        ]
-        if doubtful:
-            warnings.warn(f"levels that are not trusted: {', '.join(doubtful)}", stacklevel=2)
-    return Volume(painted, upright.grid).onto(cord.grid), _table(rows)
+    table = _table(rows)
+    # the open end of the labels is usual: the table says so, and nobody need be called
+    doubtful = [f"{vertebra_name(level)} ({why})" for level, why in doubts(table, open_ends=False).items()]
+    if doubtful:
+        warnings.warn(f"levels that are not trusted: {', '.join(doubtful)}", stacklevel=2)
+    return Volume(painted, upright.grid).onto(cord.grid), table
+
+
+def doubts(level_table: Table, *, open_ends: bool) -> dict[int, str]:
+    """Level -> why it is not trusted.
+
+    `open_ends`: also the levels above the highest label and below the lowest, whose one end lies at its usual height. Where
+    they begin is known, so a slice is laid on the template rightly; how much of the level was measured is not.
+    """
+    return {
+        int(row["level"]): str(row["why"])
+        for row in level_table.rows()
+        if not row["trusted"] and (open_ends or not str(row["why"]).endswith(_OPEN))
+    }
 
 
 class _Nonsense(Exception):

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from neuraxis.cord.levels import doubts
 from neuraxis.cord.vertebrae import PAM50_LEVELS, PAM50_SLICE_MM, vertebra_name
 from neuraxis.table import Table
 from neuraxis.volume import Array
@@ -14,7 +15,7 @@ _NOT_METRICS = {"slice", "level", "distance_pmj", "length", "components", "trust
 """Columns of a shape table that are no measure of a cross-section: a length that is summed, counts, places, remarks."""
 
 
-def shape_pam50(shape: Table) -> Table:
+def shape_pam50(shape: Table, level_table: Table | None = None) -> Table:
     """Shape per slice of the PAM50 template.
 
     People differ in the height of their vertebrae; in PAM50 all have one. Within each vertebral level the n slices of the
@@ -32,12 +33,14 @@ def shape_pam50(shape: Table) -> Table:
     ----------
     shape
         Shape per slice, with the vertebral level of each slice (NaN where unknown); only slices with a level are used.
+    level_table
+        Which levels are trusted. One that only ends at its usual height, for want of the next label, is laid on as said above.
 
     Returns
     -------
     One row per PAM50 slice that the image covers, from the lowest: slice (of PAM50), level, slice_image (the place in the
     image that it was taken from; fractional), every metric of the shape table in its unit, trusted (1 where the slices of
-    the image on both sides are). Empty where there is no level.
+    the image on both sides are, and their level). Empty where there is no level.
 
     Raises
     ------
@@ -53,6 +56,7 @@ def shape_pam50(shape: Table) -> Table:
     metrics = [n for n, v in shape.columns.items() if n not in _NOT_METRICS and np.issubdtype(v.dtype, np.number)]
     level = np.rint(shape["level"].astype(float))
     known = np.isin(level, list(PAM50_LEVELS))
+    doubted = doubts(level_table, open_ends=False) if level_table is not None else {}
     parts = []
     if known.any():
         beyond = sorted({int(v) for v in level[np.isfinite(level) & ~known & (level > 0)]})
@@ -61,6 +65,8 @@ def shape_pam50(shape: Table) -> Table:
             warnings.warn(f"PAM50 ends above {names}: these levels are left out", stacklevel=2)
         for one, low, count in _placement(shape, level, known):
             parts.append(_stretched(shape, metrics, np.flatnonzero(level == one), one, low, count))
+            if one in doubted:
+                parts[-1]["trusted"][:] = False
     else:
         warnings.warn("no vertebral level is known, so that shape cannot be laid onto PAM50", stacklevel=2)
     parts.sort(key=lambda part: part["slice"][0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,10 +148,11 @@ def _quantile(ordered: Sequence[float], fraction: float) -> float:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def strip(title: str, found: Sequence[tuple[Any, str, str]]) -> dict[str, Any]:
+def strip(title: str, found: Sequence[tuple[Any, str, str]], doubted: Collection[str] = ()) -> dict[str, Any]:
     """Where the marks of a strip plot with its box lie, from (value, unit, link).
 
-    Points beyond 1.5 interquartile ranges are far; what is not a finite number is left out.
+    Points beyond 1.5 interquartile ranges are far; what is not a finite number is left out. `doubted`: units whose value is
+    not trusted; they are drawn, and are in the box.
     """
     points = [(float(v), unit, link) for v, unit, link in found if isinstance(v, (int, float)) and math.isfinite(v)]
     plot: dict[str, Any] = {
@@ -178,9 +179,10 @@ def strip(title: str, found: Sequence[tuple[Any, str, str]]) -> dict[str, Any]:
         ends = {"lower": lower, "middle": middle, "upper": upper, "least": inside[0], "most": inside[-1]}
         plot["box"] = {name: x(value) for name, value in ends.items()}
     for number, (value, unit, link) in enumerate(points):
-        far = len(values) >= 4 and not inside[0] <= value <= inside[-1]
+        mark = "far" if len(values) >= 4 and not inside[0] <= value <= inside[-1] else ""
+        mark = " ".join(word for word in (mark, "doubted" if unit in doubted else "") if word)
         y = 26 + 18 * ((number * 0.618034) % 1)  # spread in height, the same at every writing
-        plot["points"].append({"x": x(value), "y": round(y, 1), "value": value, "unit": unit, "href": link, "far": far})
+        plot["points"].append({"x": x(value), "y": round(y, 1), "value": value, "unit": unit, "href": link, "mark": mark})
     plot["ticks"] = [{"x": x(value), "value": value} for value in ticks(low, high)]
     return plot
 

@@ -16,6 +16,7 @@ from neuraxis.report.plots import (
     SOFT,
     TITLES,
     draw_levels,
+    falling,
     finite,
     panels,
     picture,
@@ -109,7 +110,7 @@ def curves(
                 one.axvline(place, color=ALARM, linewidth=1.4, linestyle=(0, (5, 2)))
         one.set_xlim(at[0] - 0.01 * (np.ptp(at) or 1) - 0.5, at[-1] + 0.01 * (np.ptp(at) or 1) + 0.5)
         if text == "slice":
-            one.xaxis.set_major_formatter(lambda value, _: f"{-value:g}")
+            falling(one)
     position_label(axes, text)
     return picture(figure)
 
@@ -192,6 +193,6 @@ def normative_curve(shape: Table, bands: Mapping[str, Table], metrics: Sequence[
             _line(one, at, np.where(far, values, np.nan), ALARM, 3.0)
         _limits(one, values, [mean - 2 * sd, mean + 2 * sd])
         one.set_xlim(*ends)
-        one.xaxis.set_major_formatter(lambda value, _: f"{-value:g}")
+        falling(one)
     position_label(axes, "slice of the PAM50 template")
     return picture(figure)

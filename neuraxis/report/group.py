@@ -180,7 +180,10 @@ def _section(
         curve = _curve(mine, metric)
         if not values and curve is None:
             continue
-        strips = [strip(level, [(v, unit, links[unit]) for unit, v in of.items()]) for level, of in values.items()]
+        strips = [
+            strip(level, [(v, unit, links[unit]) for unit, (v, _) in of.items()], {u for u, (_, sure) in of.items() if not sure})
+            for level, of in values.items()
+        ]
         title = metric_title(metric)
         if curve:
             curve["lines"] = [{**line, "href": links[line["unit"]]} for line in curve["lines"]]
@@ -196,7 +199,7 @@ def _section(
         )
         if metric == CORD_METRICS[0]:
             for level, of in list(values.items())[:_MOST_COLUMNS]:
-                cells = [(of.get(unit.get("unit", "")), number(of.get(unit.get("unit", "")), 3)) for unit in units]
+                cells = [_cell(of.get(unit.get("unit", ""))) for unit in units]
                 columns.append({"title": f"{title}, {level} ({unit_of(metric)})", "cells": cells})
     title = next((one.title for one in PIPELINES if one.name == pipeline), pipeline)
     return {"title": title, "units": units, "cards": cards, "columns": columns, "file": file}
@@ -211,9 +214,15 @@ def _mean_and_sd(values: Mapping[str, Any]) -> tuple[float | None, str]:
     return mean, "\u2013" if mean is None else f"{number(mean, 3)} ± {number(values.get('sd'), 3)}"
 
 
-def _level_means(tables: Mapping[str, Table], metric: str) -> dict[str, dict[str, float]]:
-    """Name of a level -> unit -> mean of the metric there; from the head downwards."""
-    found: dict[tuple[int, str], dict[str, float]] = {}
+def _cell(found: tuple[float, bool] | None) -> tuple[float | None, str]:
+    """A value to sort by and its text, in brackets where it is not trusted."""
+    value, sure = found or (None, True)
+    return value, number(value, 3) if sure else f"({number(value, 3)})"
+
+
+def _level_means(tables: Mapping[str, Table], metric: str) -> dict[str, dict[str, tuple[float, bool]]]:
+    """Name of a level -> unit -> mean of the metric there and whether it is trusted; from the head downwards."""
+    found: dict[tuple[int, str], dict[str, tuple[float, bool]]] = {}
     for unit, table in tables.items():
         if f"{metric}_mean" not in table:
             continue
@@ -222,8 +231,9 @@ def _level_means(tables: Mapping[str, Table], metric: str) -> dict[str, dict[str
             if row.get("group", "level") == "level" and level.replace(".0", "").isdigit():
                 place = int(float(level))
                 name = str(row.get("name") or vertebra_name(max(1, place)))
-                found.setdefault((place, name), {})[unit] = row[f"{metric}_mean"]
-    kept = {key: {u: v for u, v in of.items() if math.isfinite(v)} for key, of in sorted(found.items())}
+                sure = row.get("trusted", 1) != 0
+                found.setdefault((place, name), {})[unit] = row[f"{metric}_mean"], sure
+    kept = {key: {u: v for u, v in of.items() if math.isfinite(v[0])} for key, of in sorted(found.items())}
     return {name: of for (_, name), of in kept.items() if of}
 
 

@@ -35,6 +35,14 @@ LINE, DOUBT, BAND, INK, SOFT, ALARM = "#ffb000", "#8f979f", ("#16303f", "#2f5570
 FONT = 15.0
 
 
+def falling(axes: Any) -> None:
+    """The upright axis of places is drawn from the head on: positions are slices times -1, their labels are the slices."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{0.0 - value:g}")
+
+
 def axis_label(metric: str) -> str:
     unit = unit_of(metric)
     return f"{metric_title(metric)} ({unit})" if unit else metric_title(metric)

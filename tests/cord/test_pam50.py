@@ -96,6 +96,15 @@ def test_missing_and_mistrusted_slices_stay_so():
     assert (found["area"][far] == 70).all() and (found["trusted"][far] == 1).all()
 
 
+def test_a_level_in_doubt_stays_so_unless_only_its_open_end_is_unknown():
+    table = {"level": [2, 3, 4, 5], "trusted": [0, 1, 0, 0]}
+    end = "is not labelled: ends at its usual height"
+    table["why"] = [f"C1/C2 {end}", "", "1.90 times the height expected", f"C6/C7 {end}"]
+    found = shape_pam50(_shape(THREE), Table.of(table))
+    assert set(found["level"][found["trusted"] == 0].tolist()) == {4} and set(found["level"].tolist()) == {2, 3, 4, 5}
+    assert (found["trusted"][found["level"] == 4] == 0).all()
+
+
 @pytest.mark.shared
 def test_golden():
     expected = golden.shape_table("ps_t2_pam50/csa.csv")

@@ -239,6 +239,27 @@ def test_groups():
     assert found["area_mean_trusted"][1] == pytest.approx(table["area"][1:8].mean())
 
 
+def test_a_level_in_doubt_is_in_doubt_in_its_rows():
+    cord = cylinder(extent=(30, 30, 40), fine=1)
+    levels = np.zeros(cord.data.shape, dtype=np.int16)
+    for level, low, high in ((5, 0, 8), (4, 8, 20), (3, 20, 32), (2, 32, 40)):
+        levels[:, :, low:high] = level
+    table = _shape(cord, Volume(levels, cord.grid))
+    below = table["slice"] < 8
+    table = Table.of({**table.columns, "trusted": np.where(below, 0, table["trusted"])})
+    doubt = Table.of(
+        {"level": [2, 3, 4, 5], "trusted": [0, 1, 1, 1], "why": ["C1/C2 is not labelled: ends at its usual height", "", "", ""]}
+    )
+    found = shape_levels(table, doubt, ranges="2:3,3:4")
+    why = dict(zip(found["name"].tolist(), found["why"].tolist(), strict=True))
+    assert why == {
+        "whole cord": "", "C2": "C2: C1/C2 is not labelled: ends at its usual height", "C3": "", "C4": "",
+        "C5": "none of its slices is trusted", "C2-C3": "C2: C1/C2 is not labelled: ends at its usual height", "C3-C4": "",
+    }  # fmt: skip
+    assert [bool(text) for text in found["why"]] == [not sure for sure in found["trusted"]]
+    assert shape_levels(table)["trusted"].tolist() == [1, 0, 1, 1, 1]
+
+
 def test_what_is_not_in_view_is_said():
     table = _shape(cylinder(extent=(30, 30, 20), fine=1))
     with pytest.warns(UserWarning, match="no pontomedullary junction"):

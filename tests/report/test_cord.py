@@ -324,3 +324,15 @@ def test_a_real_image_with_grey_matter():
     plain, over = mosaic(image, cord, {"cord": cord, "gray_matter": grey})
     assert len(plain) + len(over) <= MAX_BYTES
     assert len(_where(over, "cord")) > 2000 and len(_where(over, "gray_matter")) > 2000
+
+
+def test_the_axis_of_slices_has_no_minus_at_zero():
+    from matplotlib.figure import Figure
+
+    from neuraxis.report.plots import falling
+
+    axes = Figure().add_subplot()
+    axes.set_xlim(-12, 0.5)
+    falling(axes)
+    labels = [axes.xaxis.get_major_formatter()(at) for at in axes.get_xticks()]
+    assert "0" in labels and all(label.isdigit() for at, label in zip(axes.get_xticks(), labels, strict=True) if at <= 0)

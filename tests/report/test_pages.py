@@ -4,6 +4,7 @@ import csv
 import html.parser
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -247,9 +248,23 @@ def test_failures_stand_first_and_far_points_are_marked():
     )
     text = group_page(records, [{"participant_id": "sub-03", "age": "37"}])
     assert text.index("No echo time.") < text.index("<svg") < text.index("<table")
-    assert text.count('class="far"') == 1 and "37" in text
+    assert text.count('class="far"') == 1 and "37" in text and "doubted" not in text.split("</style>")[-1]
     assert text.count("<circle") == 20
     assert 'href="sub-99.html"' in text
+
+
+def test_levels_in_doubt_are_hollow_and_in_brackets():
+    tables = {}
+    for n in range(3):
+        found = _cord_tables(n, 70.0 + n)
+        levels = found["shape_levels"]
+        sure = np.array([int(name != "C3") for name in levels["name"]])
+        tables[f"sub-{n:02d}_T2w_cord"] = found | {"shape_levels": Table.of({**levels.columns, "trusted": sure})}
+    records = [_record(unit=unit, participant=unit[4:6], pipeline="cord_anat", statistics={}) for unit in tables]
+    text = group_page(records, [], tables)
+    drawn = text.count('class="doubted"')
+    assert drawn and drawn % 3 == 0 and text.count("(not trusted)") == drawn
+    assert len(re.findall(r'<td class="n" data-value="[\d.]+">\([\d.]+\)</td>', text)) == 3
 
 
 def test_one_unit_or_equal_values_make_a_plot():
