@@ -133,6 +133,7 @@ STRUCTURES: Columns = {
     **_LEVEL,
     "area": Column("mm2", "across the cord's axis"),
     "ascor": Column("1", "area of the cord over that of the canal"),
+    **_TRUST,
 }
 
 STRUCTURE_LEVELS: Columns = {
@@ -142,6 +143,7 @@ STRUCTURE_LEVELS: Columns = {
     "area_sd": Column("mm2", "standard deviation over the slices"),
     "slices": Column("", "number of slices", whole=True),
     "ascor": Column("1", "area of the cord over that of the canal, over all slices of the level"),
+    **_TRUST,
 }
 
 COMPRESSION_RATIOS: Columns = {

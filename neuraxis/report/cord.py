@@ -139,7 +139,10 @@ def _labelled(seen: Mapping[str, Any], levels: Volume | None, spinal: bool) -> s
 
 def _curves(name: str, seen: Mapping[str, Any]) -> list[Picture]:
     table: Table = seen[name]
+    remark = ""
     if "structure" in table:
+        why = dict.fromkeys(text for text in table["why"].tolist() if text) if "why" in table else {}
+        remark = "".join(f" Not trusted: {text}." for text in why)
         table = _by_structure(table)
     if not len(table):
         return []
@@ -152,6 +155,7 @@ def _curves(name: str, seen: Mapping[str, Any]) -> list[Picture]:
     doubted = int((np.asarray(table["trusted"]) == 0).sum()) if "trusted" in table else 0
     text = f"{_said(name)} Along the cord, the head on the left; {number} slice{'s' if number > 1 else ''}"
     text += f", {doubted} of them not trusted (grey and hollow)." if doubted else "."
+    text += remark
     if compressed:
         text += " The dashed upright line marks the compression."
     angles = [finite(table, metric) for metric in shown(table) if metric.startswith("angle")]

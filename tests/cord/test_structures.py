@@ -83,6 +83,7 @@ def test_means_per_level():
             "level": [4.0, 4.0, 3.0, np.nan, 4.0, 4.0],
             "area": [100.0, 200.0, 180.0, 5.0, 10.0, 14.0],
             "ascor": [0.5, 0.25, 0.4, 0.1, np.nan, np.nan],
+            "why": ["", "", "", "", "", "not seen"],
         }
     )
     found = list(structure_levels(table).rows())
@@ -93,6 +94,41 @@ def test_means_per_level():
     ]
     assert found[1]["ascor"] == pytest.approx(100 / 300) and found[1]["area_sd"] == 50
     assert np.isnan(found[2]["ascor"])
+    assert [(r["trusted"], r["why"]) for r in found] == [(1, ""), (1, ""), (0, "not seen")]
+
+
+def _pictured(contrast, noise=1.0, codes="LAS"):
+    """Cord, grey and white matter, and an image in which they differ by `contrast` times the noise."""
+    cord, gray = (_cord(half, voxel=(0.5, 0.5, 2.0)) for half in ((6.5, 4.0), (3.0, 2.0)))
+    white = Volume(np.clip(cord.data - gray.data, 0, 1), cord.grid)
+    grain = np.random.default_rng(5).normal(0, noise, cord.data.shape)
+    image = Volume(50 + 20 * cord.data + contrast * noise * gray.data + grain, cord.grid)
+    return cord, *(one.oriented(codes) for one in (gray, white, image))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("codes", ["LAS", "PSR"])
+def test_grey_matter_that_is_seen_is_trusted(sign, codes):
+    cord, gray, white, image = _pictured(3.0 * sign, codes=codes)
+    line = bspline(cord)
+    found = structures(shape(cord, line), line, gray, white, cord.oriented(codes), image)
+    assert (found["trusted"] == 1).all() and not any(found["why"])
+
+
+def test_grey_matter_that_is_not_seen_is_not_trusted():
+    cord, gray, white, image = _pictured(0.7)
+    line = bspline(cord)
+    with pytest.warns(UserWarning, match=r"cannot be told from white matter \(contrast 0\.[5-9]"):
+        found = structures(shape(cord, line), line, gray, white, cord, image)
+    assert {name: set(found["trusted"][found["structure"] == name].tolist()) for name in set(found["structure"])} == {
+        "gray_matter": {0}, "white_matter": {0}, "canal": {1},
+    }  # fmt: skip
+    assert set(structure_levels(Table.of({**found.columns, "level": np.full(len(found), 3.0)}))["trusted"]) == {0, 1}
+    assert (structures(shape(cord, line), line, gray, white, cord, image, least_contrast=0.2)["trusted"] == 1).all()
+    with pytest.raises(ValueError, match="least_contrast"):
+        structures(shape(cord, line), line, gray, white, cord, image, least_contrast=-1)
+    with pytest.raises(ValueError, match="different grids"):
+        structures(shape(cord, line), line, gray, white, cord, Volume(image.data[1:], Grid.of(image.data[1:].shape, np.eye(4))))
 
 
 @pytest.mark.shared
