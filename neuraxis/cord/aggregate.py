@@ -53,7 +53,7 @@ def shape_levels(
 
     Returns
     -------
-    One row per group (cord, level, range, pmj): level, name, slices, their number and how many are trusted, distance (mm),
+    One row per group (cord, level from the head down, range, pmj): level, name, slices, their number and how many are trusted, distance (mm),
     mean and SD of every measure, sum of the lengths (mm), mean area of trusted slices and its standard error (mm2), trusted (1
     unless a level of the row is not, or none of its slices is) and why not.
 
@@ -75,7 +75,7 @@ def shape_levels(
     rows = [_row(shape, np.ones(len(shape), dtype=bool), "cord", "all", "whole cord")]
     known = np.unique(level[~np.isnan(level)]).astype(int)
     of_levels = [_row(shape, level == one, "level", str(one), vertebra_name(int(one)), doubted) for one in known]
-    rows += sorted(of_levels, key=lambda row: int(re.split("[:;]", str(row["slices"]))[0]))
+    rows += sorted(of_levels, key=lambda row: -int(re.split("[:;]", str(row["slices"]))[0]))
     for low, high in _ranges(ranges):
         chosen = (level >= low) & (level <= high)
         absent = [vertebra_name(one) for one in range(low, high + 1) if one not in known]

@@ -102,8 +102,10 @@ def structures(
         contrast = _contrast(image, gray_matter, white_matter)
     why = ""
     if contrast < least_contrast:
-        why = f"grey matter cannot be told from white matter (contrast {contrast:.1f}, {least_contrast:g} is asked for)"
-        warnings.warn(f"{why}: its outline is a guess from the shape of the cord", stacklevel=2)
+        why = f"grey matter is not seen (contrast {contrast:.1f})"
+        warnings.warn(
+            f"{why}, {least_contrast:g} is asked for: its outline is a guess from the shape of the cord", stacklevel=2
+        )
     doubted = np.array([why if name in ("gray_matter", "white_matter") else "" for name, *_ in rows], dtype=str)
     return Table.of({**table.columns, "trusted": np.array([int(not text) for text in doubted]), "why": doubted})
 

@@ -139,11 +139,13 @@ def _labelled(seen: Mapping[str, Any], levels: Volume | None, spinal: bool) -> s
 
 def _curves(name: str, seen: Mapping[str, Any]) -> list[Picture]:
     table: Table = seen[name]
-    remark = ""
+    remark, wished = "", []
     if "structure" in table:
-        why = dict.fromkeys(text for text in table["why"].tolist() if text) if "why" in table else {}
-        remark = "".join(f" Not trusted: {text}." for text in why)
+        if "why" in table:
+            remark = "".join(f" Left out: {text}." for text in dict.fromkeys(table["why"].tolist()) if text)
+            table = table.where(table["trusted"] == 1)
         table = _by_structure(table)
+        wished = [name for name in table.columns if name.endswith(" area")] + ["ascor"]
     if not len(table):
         return []
     compressed = (
@@ -158,10 +160,10 @@ def _curves(name: str, seen: Mapping[str, Any]) -> list[Picture]:
     text += remark
     if compressed:
         text += " The dashed upright line marks the compression."
-    angles = [finite(table, metric) for metric in shown(table) if metric.startswith("angle")]
+    angles = [finite(table, metric) for metric in shown(table, wished) if metric.startswith("angle")]
     if any(np.nanmax(np.abs(one)) > STEEP for one in angles):
         text += f" The dashed lines at {STEEP:g}° bound the tilt at which a section can be trusted."
-    return [Picture("", curves(table, compressed=compressed), text, None)]
+    return [Picture("", curves(table, wished, compressed=compressed), text, None)]
 
 
 def _by_structure(table: Table) -> Table:

@@ -15,15 +15,21 @@ _UNITS = {"mm2": "mm²", "mm3": "mm³", "deg": "°", "1": "", "percent": "%"}
 def short_table(name: str, table: Table) -> dict[str, Any] | None:
     """Caption, columns and rows of a table for the record; None of one with a row per slice, which is for a curve.
 
-    Standard deviations and rarely read columns are left out where there are more than twelve; the file has them all.
+    Columns without a value are left out, and where there are more than twelve standard deviations and rarely read ones too,
+    and whether a row is trusted comes before its figures; the file has them all.
     """
     if not len(table) or len(table) > MOST_ROWS or ("slice" in table and len(table) > 12):
         return None
     known = ARTIFACTS[name].columns if name in ARTIFACTS else {}
-    names = list(table.columns)
+    names = [name for name, values in table.columns.items() if any(v == v and v != "" for v in values.tolist())]
     if len(names) > 12:
         names = [one for one in names if not one.endswith(_LEFT_OUT) and not one.startswith("area_anterior")]
         names = [one for one in names if not one.startswith("area_posterior")]
+        if "n_trusted" in names:
+            judged = [one for one in ("trusted", "why") if one in names]
+            names = [one for one in names if one not in judged]
+            after = names.index("n_trusted") + 1
+            names[after:after] = judged
     columns = []
     for one in names:
         unit = _UNITS.get(known[one].unit, known[one].unit) if one in known else ""

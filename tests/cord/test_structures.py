@@ -118,7 +118,7 @@ def test_grey_matter_that_is_seen_is_trusted(sign, codes):
 def test_grey_matter_that_is_not_seen_is_not_trusted():
     cord, gray, white, image = _pictured(0.7)
     line = bspline(cord)
-    with pytest.warns(UserWarning, match=r"cannot be told from white matter \(contrast 0\.[5-9]"):
+    with pytest.warns(UserWarning, match=r"grey matter is not seen \(contrast 0\.[5-9]"):
         found = structures(shape(cord, line), line, gray, white, cord, image)
     assert {name: set(found["trusted"][found["structure"] == name].tolist()) for name in set(found["structure"])} == {
         "gray_matter": {0}, "white_matter": {0}, "canal": {1},

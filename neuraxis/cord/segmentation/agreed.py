@@ -111,12 +111,15 @@ def _depth(share: Array) -> Array:
 
 def _tell(kept: list[int], slices: Array, ends: tuple[int, int]) -> None:
     """Warns of the slices where the two outlines did not agree."""
-    lost = int(((slices < ends[0]) | (slices > ends[1])).sum())
-    if lost:
-        warnings.warn(f"{lost} slices at the ends are left out: the learned outline sees no cord there", stacklevel=3)
+    for lost, end in ((slices[slices > ends[1]], "upper"), (slices[slices < ends[0]], "lower")):
+        if len(lost):
+            text = f"slices {lost[0]} to {lost[-1]}" if len(lost) > 1 else f"slice {lost[0]}"
+            warnings.warn(
+                f"the {end} end ({text}) is left out: the learned outline sees no cord there, or another one", stacklevel=3
+            )
     if kept:
         text = ", ".join(map(str, kept[:8])) + (" ..." if len(kept) > 8 else "")
         warnings.warn(
-            f"in {len(kept)} slices ({text}) only the outline along edges was used: the learned one differs",
+            f"in {len(kept)} slice{'s' if len(kept) > 1 else ''} ({text}) only the outline along edges was used: the learned one differs",
             stacklevel=3,
         )
