@@ -12,7 +12,7 @@ _SLICE = {
     )
 }
 _LEVEL = {"level": Column("", "vertebral level: C1..C7 are 1..7, T1..T12 8..19, L1..L5 20..24")}
-_NAME = {"name": Column("", "name of the level", text=True)}
+_NAME = {"name": Column("", "name of the level, or of what else the row is about", text=True)}
 
 _METRICS = {
     "area": Column("mm2", "area of the cord across its axis; partial volumes count in part"),
@@ -139,6 +139,7 @@ STRUCTURES: Columns = {
 STRUCTURE_LEVELS: Columns = {
     "structure": Column("", "name of the structure", text=True),
     **_LEVEL,
+    **_NAME,
     "area": Column("mm2", "mean over the slices"),
     "area_sd": Column("mm2", "standard deviation over the slices"),
     "slices": Column("", "number of slices", whole=True),

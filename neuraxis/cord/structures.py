@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import scipy.ndimage
 
+from neuraxis.cord.vertebrae import vertebra_name
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
@@ -129,9 +130,9 @@ def _contrast(image: Volume, gray: Volume, white: Volume) -> float:
 
 
 def structure_levels(structures: Table) -> Table:
-    """Mean area of each structure per vertebral level.
+    """Mean area of each structure over the whole cord and per vertebral level.
 
-    Area and its standard deviation are taken over the slices of a level; ascor is the ratio of the mean areas of cord and
+    Area and its standard deviation are taken over the slices of a row; ascor is the ratio of the mean areas of cord and
     canal, over the slices where both are known.
 
     Parameters
@@ -141,8 +142,8 @@ def structure_levels(structures: Table) -> Table:
 
     Returns
     -------
-    One row per structure and level, levels from the head down: structure, level, area (mm2), area_sd (mm2, over slices),
-    slices (their number), ascor, trusted (1 where all these slices are) and why not.
+    One row per structure for the whole cord in view (level NaN) and for each level from the head down: structure, level, name,
+    area (mm2), area_sd (mm2, over slices), slices (their number), ascor, trusted (1 where all these slices are) and why not.
 
     References
     ----------
@@ -151,14 +152,15 @@ def structure_levels(structures: Table) -> Table:
     rows: list[tuple[object, ...]] = []
     for name in dict.fromkeys(structures["structure"].tolist()):
         of = structures["structure"] == name
-        for level in np.unique(structures["level"][of & np.isfinite(structures["level"])]):
-            chosen = of & (structures["level"] == level)
+        for level in (math.nan, *np.unique(structures["level"][of & np.isfinite(structures["level"])])):
+            chosen = of & (structures["level"] == level) if math.isfinite(level) else of
+            title = vertebra_name(int(level)) if math.isfinite(level) else "whole cord"
             area, ascor = structures["area"][chosen], structures["ascor"][chosen]
             known = np.isfinite(ascor)
             ratio = float((ascor * area)[known].sum() / area[known].sum()) if known.any() else math.nan
             why = "; ".join(dict.fromkeys(text for text in structures["why"][chosen].tolist() if text))
-            rows.append((name, int(level), float(area.mean()), float(area.std()), len(area), ratio, int(not why), why))
-    names = ("structure", "level", "area", "area_sd", "slices", "ascor", "trusted", "why")
+            rows.append((name, float(level), title, float(area.mean()), float(area.std()), len(area), ratio, int(not why), why))
+    names = ("structure", "level", "name", "area", "area_sd", "slices", "ascor", "trusted", "why")
     return Table.of({name: np.array([row[i] for row in rows]) for i, name in enumerate(names)})
 
 

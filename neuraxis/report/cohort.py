@@ -189,8 +189,10 @@ def strip(title: str, found: Sequence[tuple[Any, str, str]], doubted: Collection
 
 def ticks(low: float, high: float) -> list[float]:
     """Round numbers between two ends, three to six of them."""
-    rough = (high - low) / 4 or 1.0
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
-    first = math.ceil(low / step)
-    return [round(n * step, 12) for n in range(first, math.floor(high / step) + 1)]
+    span = (high - low) or 1.0
+    power = 10.0 ** math.floor(math.log10(span))
+    for step in (m * power for m in (5, 2, 1, 0.5, 0.2, 0.1)):
+        found = [round(n * step, 12) for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+        if len(found) >= 3:
+            break
+    return found

@@ -176,14 +176,11 @@ def _section(
     links = {unit["unit"]: unit["href"] for unit in units if "unit" in unit}
     by_level = {unit: found["shape_levels"] for unit, found in mine.items() if "shape_levels" in found}
     for metric in CORD_METRICS:
-        values = _level_means(by_level, metric)
+        values = _level_means(by_level, f"{metric}_mean")
         curve = _curve(mine, metric)
         if not values and curve is None:
             continue
-        strips = [
-            strip(level, [(v, unit, links[unit]) for unit, (v, _) in of.items()], {u for u, (_, sure) in of.items() if not sure})
-            for level, of in values.items()
-        ]
+        strips = _strips(values, links)
         title = metric_title(metric)
         if curve:
             curve["lines"] = [{**line, "href": links[line["unit"]]} for line in curve["lines"]]
@@ -193,14 +190,33 @@ def _section(
                 "title": title,
                 "unit": unit_of(metric),
                 "curve": curve,
-                "plots": [],
-                "more": strips,
+                "plots": [] if curve else strips[:1],
+                "more": strips if curve else strips[1:],
             }
         )
         if metric == CORD_METRICS[0]:
             for level, of in list(values.items())[:_MOST_COLUMNS]:
                 cells = [_cell(of.get(unit.get("unit", ""))) for unit in units]
                 columns.append({"title": f"{title}, {level} ({unit_of(metric)})", "cells": cells})
+    for name in dict.fromkeys(one for found in mine.values() for one in _structures_of(found)):
+        of_one = {
+            unit: found["structure_levels"].where(found["structure_levels"]["structure"] == name)
+            for unit, found in mine.items()
+            if name in _structures_of(found)
+        }
+        values = _level_means(of_one, "area")
+        strips = _strips(values, links)
+        title = f"{name.replace('_', ' ').capitalize()}, area"
+        cards.append(
+            {
+                "id": f"cord-{name}",
+                "title": title,
+                "unit": unit_of("area"),
+                "curve": None,
+                "plots": strips[:1],
+                "more": strips[1:],
+            }
+        )
     title = next((one.title for one in PIPELINES if one.name == pipeline), pipeline)
     return {"title": title, "units": units, "cards": cards, "columns": columns, "file": file}
 
@@ -220,21 +236,44 @@ def _cell(found: tuple[float, bool] | None) -> tuple[float | None, str]:
     return value, number(value, 3) if sure else f"({number(value, 3)})"
 
 
-def _level_means(tables: Mapping[str, Table], metric: str) -> dict[str, dict[str, tuple[float, bool]]]:
-    """Name of a level -> unit -> mean of the metric there and whether it is trusted; from the head downwards."""
+def _structures_of(found: Mapping[str, Table]) -> list[str]:
+    return sorted(set(found["structure_levels"]["structure"].tolist())) if "structure_levels" in found else []
+
+
+def _strips(values: Mapping[str, Mapping[str, tuple[float, bool]]], links: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A strip plot per level."""
+    return [
+        strip(
+            level,
+            [(value, unit, links[unit]) for unit, (value, _) in of.items()],
+            {unit for unit, (_, sure) in of.items() if not sure},
+        )
+        for level, of in values.items()
+    ]
+
+
+def _level_means(tables: Mapping[str, Table], column: str) -> dict[str, dict[str, tuple[float, bool]]]:
+    """Name of a level -> unit -> value of the column there and whether it is trusted; from the head downwards.
+
+    A unit whose levels are not known has one value, that of the whole cord in view.
+    """
     found: dict[tuple[int, str], dict[str, tuple[float, bool]]] = {}
     for unit, table in tables.items():
-        if f"{metric}_mean" not in table:
+        if column not in table:
             continue
-        for row in table.rows():
-            level = str(row.get("level", ""))
-            if row.get("group", "level") == "level" and level.replace(".0", "").isdigit():
-                place = int(float(level))
-                name = str(row.get("name") or vertebra_name(max(1, place)))
-                sure = row.get("trusted", 1) != 0
-                found.setdefault((place, name), {})[unit] = row[f"{metric}_mean"], sure
+        rows = [(_place(row), row) for row in table.rows() if row.get("group", "level") in ("cord", "level")]
+        levels = [(place, row) for place, row in rows if place]
+        for place, row in levels or rows[:1]:
+            name = str(row.get("name") or vertebra_name(max(1, place)))
+            found.setdefault((place, name), {})[unit] = row[column], row.get("trusted", 1) != 0
     kept = {key: {u: v for u, v in of.items() if math.isfinite(v[0])} for key, of in sorted(found.items())}
     return {name: of for (_, name), of in kept.items() if of}
+
+
+def _place(row: Mapping[str, Any]) -> int:
+    """Number of a row's level, 0 for the whole cord."""
+    level = str(row.get("level", "")).removesuffix(".0")
+    return int(level) if level.isdigit() else 0
 
 
 def _curve(tables: Mapping[str, Mapping[str, Table]], metric: str) -> dict[str, Any] | None:

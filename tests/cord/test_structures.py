@@ -87,14 +87,19 @@ def test_means_per_level():
         }
     )
     found = list(structure_levels(table).rows())
-    assert [(r["structure"], r["level"], r["area"], r["slices"]) for r in found] == [
-        ("canal", 3, 180.0, 1),
-        ("canal", 4, 150.0, 2),
-        ("gray_matter", 4, 12.0, 2),
+    assert [(r["structure"], r["name"], r["area"], r["slices"]) for r in found] == [
+        ("canal", "whole cord", 485 / 4, 4),
+        ("canal", "C3", 180.0, 1),
+        ("canal", "C4", 150.0, 2),
+        ("gray_matter", "whole cord", 12.0, 2),
+        ("gray_matter", "C4", 12.0, 2),
     ]
-    assert found[1]["ascor"] == pytest.approx(100 / 300) and found[1]["area_sd"] == 50
-    assert np.isnan(found[2]["ascor"])
-    assert [(r["trusted"], r["why"]) for r in found] == [(1, ""), (1, ""), (0, "not seen")]
+    assert [r["level"] for r in found if r["name"] != "whole cord"] == [3, 4, 4]
+    assert all(np.isnan(r["level"]) for r in found if r["name"] == "whole cord")
+    assert found[2]["ascor"] == pytest.approx(100 / 300) and found[2]["area_sd"] == 50
+    assert found[0]["ascor"] == pytest.approx((50 + 50 + 72 + 0.5) / 485)
+    assert np.isnan(found[3]["ascor"])
+    assert [(r["trusted"], r["why"]) for r in found] == [(1, "")] * 3 + [(0, "not seen")] * 2
 
 
 def _pictured(contrast, noise=1.0, codes="LAS"):
@@ -144,5 +149,6 @@ def test_golden_canal_ratio_per_level():
         [5.0 if z < 3 else 4.0 if z < 18 else 3.0 if z < 34 else 2.0 if z < 53 else np.nan for z in table["slice"]]
     )
     found = structure_levels(structures(Table.of({**table.columns, "level": level}), line, canal=canal))
+    found = found.where(np.isfinite(found["level"]))
     expected = {int(row["VertLevel"]): float(row["aSCOR"]) for row in golden.rows("ascor_perlevel/ascor.csv")}
     assert dict(zip(found["level"].tolist(), found["ascor"].tolist(), strict=True)) == pytest.approx(expected, abs=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from neuraxis.artifacts import ARTIFACTS
-from neuraxis.report.cohort import cohort_curves
+from neuraxis.report.cohort import cohort_curves, ticks
 from neuraxis.report.cord_slices import mosaic
 from neuraxis.report.figures import draw
 from neuraxis.report.group import group_page, group_table
@@ -280,3 +280,31 @@ def test_words():
     assert str(linked("See doi:10.1/a.b. <b>")) == (
         'See <a href="https://doi.org/10.1/a.b" rel="noopener noreferrer">doi:10.1/a.b</a>. &lt;b&gt;'
     )
+
+
+@pytest.mark.parametrize("ends", [(6.5, 14.7), (0.9, 1.0), (0, 1), (30, 107), (-3, 2), (70, 70.4)])
+def test_an_axis_has_three_to_six_ticks(ends):
+    found = ticks(*ends)
+    assert 3 <= len(found) <= 6 and all(ends[0] <= one <= ends[1] for one in found)
+
+
+def test_units_without_levels_are_compared_over_the_whole_cord():
+    names = ["gray_matter", "gray_matter", "canal"]
+    tables = {}
+    for n in range(3):
+        known = n == 2
+        rows = slice(None) if known else slice(0, 1)
+        levels = {"group": ["cord", "level"], "level": ["all", "3"], "name": ["whole cord", "C3"], "area_mean": [70.0 + n, 60.0],
+                  "trusted": [1, 0]}  # fmt: skip
+        parts = {"structure": names, "level": [np.nan, 3.0, np.nan], "name": ["whole cord", "C3", "whole cord"], "area": [15.0, 16.0 + n, 200.0],
+                 "trusted": [1, 1, 1]}  # fmt: skip
+        chosen = np.array([True, known, True])
+        tables[f"sub-{n:02d}_T2starw_cord"] = {
+            "shape_levels": Table.of({name: values[rows] for name, values in levels.items()}),
+            "structure_levels": Table.of(parts).where(chosen),
+        }
+    records = [_record(unit=unit, participant=unit[4:6], pipeline="cord_anat", statistics={}) for unit in tables]
+    text = group_page(records, [], tables)
+    assert "Gray matter, area" in text and "Canal, area" in text and "<h4>whole cord, <span>" in text
+    assert ">70<" in text and ">71<" in text and ">72<" not in text and "(60)" in text
+    assert "sub-02_T2starw_cord: 18" in text and "sub-00_T2starw_cord: 200" in text
