@@ -193,6 +193,29 @@ def test_between_two_outlines_and_none_where_they_do_not_agree():
         agreed(image, tissues_of(away), path)
 
 
+@pytest.mark.parametrize("view", ["crop", "thick LPS"])
+def test_where_the_two_do_not_agree_the_outline_is_led_from_slice_to_slice(view):
+    image, truth = neck(VIEWS[view], T2)
+    path, upright = rough_path(truth), truth.oriented()
+    thickness = upright.grid.voxel_size[2]
+    middle, half = upright.data.shape[2] // 2, round(2 / thickness)
+    wrong = upright.data.copy()
+    part = slice(middle - half, middle + half + 1)
+    wrong[:, :, part] = np.roll(wrong[:, :, part], round(6 / upright.grid.voxel_size[0]), axis=0)
+    lost = tissues_of(Volume(wrong, upright.grid).onto(truth.grid))
+    with pytest.warns(UserWarning, match=r"led from the slices above and below"):
+        found = agreed(image, lost, path)
+    whole = agreed(image, tissues_of(truth), path).oriented().data > 0.5
+    led = found.oriented().data > 0.5
+    assert dice(led[:, :, part], whole[:, :, part]) > 0.9 and led.any(axis=(0, 1)).sum() == whole.any(axis=(0, 1)).sum()
+    with pytest.warns(UserWarning, match=r"only the outline along edges was used"):
+        kept = agreed(image, lost, path, longest_bridge=0.0).oriented().data > 0.5
+    traced = polar(image, path).oriented().data > 0.5
+    assert np.array_equal(kept[:, :, part], traced[:, :, part])
+    with pytest.raises(ValueError, match="longest_bridge"):
+        agreed(image, lost, path, longest_bridge=-1.0)
+
+
 def test_the_mask_bridges_two_slices_and_no_more():
     grid = grid_of("LAS", (1, 1, 3), (20, 20, 60))
     share = np.zeros(grid.shape, np.float32)

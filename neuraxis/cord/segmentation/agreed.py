@@ -17,6 +17,9 @@ scipy = lazy.load("scipy")
 _DOUBTFUL = 0.8
 """Agreement of the two outlines below which somebody must look; where fluid and cord are as bright, it is 0.7."""
 
+_GOOD = 0.75
+"""Overlap of the two in a slice from which on a bridge may begin."""
+
 
 def agreed(
     image: Volume,
@@ -26,6 +29,7 @@ def agreed(
     weight: float = 0.5,
     least_overlap: float = 0.5,
     least_agreement: float = 0.6,
+    longest_bridge: float = 20.0,
 ) -> Volume:
     """Outline between the one in polar coordinates and the learned one, where both agree.
 
@@ -35,8 +39,10 @@ def agreed(
         d = (1 - weight) d_polar + weight d_learned,      share of the voxel = 1/2 + d / voxel edge, 0 to 1,
 
     d being the distance to the outline, positive inside. Where the two overlap too little, one of them is wrong: at the ends
-    such slices are left out, between others the outline in polar coordinates stays, with a warning; and if most of what they
-    found does not overlap, there is no cord to be trusted.
+    such slices are left out. Between others, over at most `longest_bridge` along the cord, the outline is led from the last good
+    slice above to the first good one below (good: overlap of 0.75), which moves it and blends the distances d; over a longer
+    stretch the outline in polar coordinates stays. Both with a warning that names the slices. If most of what the two found does
+    not overlap, there is no cord to be trusted.
 
     Parameters
     ----------
@@ -52,6 +58,8 @@ def agreed(
         Smallest Dice overlap of the two in a slice; 0 to 1. Larger leaves out more slices.
     least_agreement
         Smallest Dice overlap of the two over all slices; 0 to 1. Larger refuses more images.
+    longest_bridge
+        Longest stretch without agreement that is bridged; mm, at least 0. At 0 none is.
 
     Returns
     -------
@@ -70,6 +78,8 @@ def agreed(
     for name, value in (("least_overlap", least_overlap), ("least_agreement", least_agreement)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must be 0 to 1, not {value}")
+    if not 0 <= longest_bridge < np.inf:
+        raise ValueError(f"longest_bridge must be at least 0 mm, not {longest_bridge}")
     traced = polar(image, cord_path).oriented()
     taught = learned(image, tissues, cord_path).oriented()
     one, two = traced.data > 0.5, taught.data > 0.5
@@ -89,15 +99,22 @@ def agreed(
             stacklevel=2,
         )
     found = np.zeros(traced.data.shape, np.float32)
-    kept = []
-    for z in range(good[0], good[-1] + 1):
+    first, last = int(good[0]), int(good[-1])
+    kept: list[int] = []
+    bridged: list[int] = []
+    for z in range(first, last + 1):
         if overlap[z] < least_overlap:
             found[:, :, z] = traced.data[:, :, z]
             kept.append(z)
             continue
         d = (1 - weight) * _depth(traced.data[:, :, z]) + weight * _depth(taught.data[:, :, z])
         found[:, :, z] = np.clip(0.5 + d, 0, 1)
-    _tell(kept, np.flatnonzero(one.any(axis=(0, 1))), (int(good[0]), int(good[-1])))
+    for low, high in _gaps(overlap[first : last + 1], least_overlap):
+        low, high = first + low, first + high
+        if (high - low) * traced.grid.voxel_size[2] <= longest_bridge:
+            _bridge(found, low, high)
+            bridged += range(low + 1, high)
+    _tell([z for z in kept if z not in bridged], bridged, np.flatnonzero(one.any(axis=(0, 1))), (first, last))
     return Volume(found, traced.grid).onto(image.grid)
 
 
@@ -109,17 +126,48 @@ def _depth(share: Array) -> Array:
     return np.where(near, share - 0.5, depth - 0.5 * np.sign(depth))
 
 
-def _tell(kept: list[int], slices: Array, ends: tuple[int, int]) -> None:
+def _gaps(overlap: Array, least: float) -> list[tuple[int, int]]:
+    """The last good slice below and the first good one above each stretch that holds a slice under `least`."""
+    label, number = scipy.ndimage.label(overlap < max(_GOOD, least))
+    stretches = [np.flatnonzero(label == one) for one in range(1, number + 1)]
+    return [
+        (int(s[0]) - 1, int(s[-1]) + 1)
+        for s in stretches
+        if (overlap[s] < least).any() and s[0] > 0 and s[-1] < len(overlap) - 1
+    ]
+
+
+def _bridge(found: Array, low: int, high: int) -> None:
+    """Fills the slices between two with the outline led from one to the other: centre and distances change evenly."""
+    depths = [_depth(found[:, :, z]) for z in (low, high)]
+    centres = [np.array(scipy.ndimage.center_of_mass(found[:, :, z])) for z in (low, high)]
+    for z in range(low + 1, high):
+        share = (z - low) / (high - low)
+        centre = (1 - share) * centres[0] + share * centres[1]
+        moved = [
+            scipy.ndimage.shift(d, centre - at, order=1, mode="nearest") for d, at in zip(depths, centres, strict=True)
+        ]
+        found[:, :, z] = np.clip(0.5 + (1 - share) * moved[0] + share * moved[1], 0, 1)
+
+
+def _named(slices: list[int]) -> str:
+    text = ", ".join(map(str, slices[:8])) + (" ..." if len(slices) > 8 else "")
+    return f"in {len(slices)} slice{'s' if len(slices) > 1 else ''} ({text})"
+
+
+def _tell(kept: list[int], bridged: list[int], slices: Array, ends: tuple[int, int]) -> None:
     """Warns of the slices where the two outlines did not agree."""
     for lost, end in ((slices[slices > ends[1]], "upper"), (slices[slices < ends[0]], "lower")):
         if len(lost):
             text = f"slices {lost[0]} to {lost[-1]}" if len(lost) > 1 else f"slice {lost[0]}"
             warnings.warn(
-                f"the {end} end ({text}) is left out: the learned outline sees no cord there, or another one", stacklevel=3
+                f"the {end} end ({text}) is left out: the learned outline sees no cord there, or another one",
+                stacklevel=3,
             )
     if kept:
-        text = ", ".join(map(str, kept[:8])) + (" ..." if len(kept) > 8 else "")
+        warnings.warn(f"{_named(kept)} only the outline along edges was used: the learned one differs", stacklevel=3)
+    if bridged:
         warnings.warn(
-            f"in {len(kept)} slice{'s' if len(kept) > 1 else ''} ({text}) only the outline along edges was used: the learned one differs",
+            f"{_named(bridged)} the outline was led from the slices above and below: what was found there does not agree",
             stacklevel=3,
         )
