@@ -108,7 +108,7 @@ def distrust(level_table: Table | None, levels: bool, discs: bool) -> str:
         if levels
         else "No vertebral levels were made of the discs."
         if discs
-        else "No vertebral levels: no disc was found."
+        else "No vertebral levels: no disc is labelled."
     )
     if level_table is None or not len(level_table):
         return none
