@@ -244,6 +244,7 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
         values |= prepared.inputs | given
         watcher.seen |= values
         run_plan(plan, values, store, watcher, task.device)
+        watcher.given(given)
     else:
         watcher.say("everything is there already; nothing is computed")
     looked = prepared.kind.look_back(watcher.seen)
@@ -273,7 +274,7 @@ def _record(
             status = {"run": "computed" if number in todo else "cached", "unwanted": "skipped"}.get(one.fate, one.fate)
             entry = step_entry(plan, one, status)
             old = before.get(one.step.by.name, {})
-            if status == "cached" and old.get("key") == entry["key"]:
+            if status in ("cached", "given") and old.get("key") == entry["key"]:
                 entry |= {
                     name: old[name]
                     for name in ("seconds", "peak_memory_mb", "warnings", "figures", "tables")

@@ -71,6 +71,15 @@ class Watcher:
     def blocked(self, one: PlannedStep, reason: str) -> None:
         self.steps[one.step.by.name] = step_entry(self.plan, one, "skipped") | {"reason": reason}
 
+    def given(self, values: Mapping[str, Any]) -> None:
+        """Draws what came from other hands: it carries the results as much as what was made."""
+        for one in self.plan.steps:
+            if one.fate == "given":
+                here = [name for name in one.step.makes if name in values]
+                entry = step_entry(self.plan, one, "given")
+                entry["figures"] = [figure for name in here for figure in self.figures(name, values[name])]
+                self.steps[one.step.by.name] = entry
+
     def figures(self, name: str, value: Any) -> list[dict[str, str]]:
         """Draws an artifact that has a view, and says where the pictures lie."""
         self.seen[name] = value
