@@ -100,7 +100,9 @@ def pdf(
     def adjoint(residual: Tensor) -> Tensor:
         return irfftn(rfftn(residual * weights, padded).mul_(kernel), padded).mul_(outside)
 
-    dipoles, _ = lsmr(forward, adjoint, field * weights, iterations=iterations, tolerance=tolerance)
+    # badly conditioned and stopped early: in single precision it would end 0.1 % elsewhere
+    dipoles, _ = lsmr(forward, adjoint, (field * weights).double(), iterations=iterations, tolerance=tolerance)
+    dipoles = dipoles.to(field.dtype)
     kept = without_rim(field_mask, rim, grid.voxel_size)
     local = field.sub_(irfftn(rfftn(dipoles).mul_(kernel), padded, size)).mul_(kept[box])
     return paste(local, box, grid.shape), kept
