@@ -42,7 +42,7 @@ class Kind:
     """A pipeline, and how its units come to it.
 
     `find(options, label, filters, files)` gives the units of a participant; `facts(unit)` what stands in their metadata;
-    `images(unit)` the names of the artifacts that `load(unit)` reads, with what was decided on the way. `borrow(others)`
+    `images(unit)` the names of the artifacts that `load(unit)` reads, with what was decided on the way. `borrow(unit, others)`
     gives inputs that come from the units that are worked on first. `mixed`: given files may have their
     axes in another order than the image, as long as they lie in the same place.
     `look_back(seen)` gives notes and warnings on what was made.
@@ -54,7 +54,7 @@ class Kind:
     images: Callable[[Unit], tuple[str, ...]]
     load: Callable[[Unit], tuple[dict[str, Any], list[str]]]
     nothing: str
-    borrow: Callable[[Others], dict[str, Any]] = lambda others: {}
+    borrow: Callable[[Unit, Others], dict[str, Any]] = lambda unit, others: {}
     mixed: bool = False
     look_back: Callable[[Mapping[str, Any]], tuple[list[str], list[str]]] = lambda seen: ([], [])
 
@@ -139,7 +139,7 @@ def _find_spin_echo(
     return ([], []) if options.cord else spin_echo.spin_echo_units(options.bids_dir, label, filters, files)
 
 
-def _session_r2(others: Others) -> dict[str, Any]:
+def _session_r2(unit: Unit, others: Others) -> dict[str, Any]:
     """R2 of the session's spin echoes."""
     found = [r2 for of in others if (r2 := of("r2")) is not None]
     return {"r2": found[0]} if found else {}
@@ -169,7 +169,7 @@ def _told_positions(unit: Unit) -> tuple[dict[str, Any], list[str]]:
     return {}, [f"Head orientations, in order: {names}. The results lie on the grid of the first."]
 
 
-def _each_orientation(others: Others) -> dict[str, Any]:
+def _each_orientation(unit: Unit, others: Others) -> dict[str, Any]:
     """What the pipeline takes, of every orientation; nothing of what one of them lacks."""
     found = {name: tuple(of(name) for of in others) for name in ORIENTATIONS.inputs}
     return {name: volumes for name, volumes in found.items() if all(volume is not None for volume in volumes)}
@@ -227,10 +227,10 @@ def _load_cord(unit: Unit) -> tuple[dict[str, Any], list[str]]:
     return {"image": image}, notes
 
 
-def _session_discs(others: Others) -> dict[str, Any]:
+def _session_discs(unit: Unit, others: Others) -> dict[str, Any]:
     """The discs of the session's reference image as points in space."""
     found = [discs for of in others if (discs := of("discs")) is not None and discs.data.any()]
-    return {"session_discs": points_of(found[0])} if found else {}
+    return {"other_discs" if unit.tells else "session_discs": points_of(found[0])} if found else {}
 
 
 KINDS = (

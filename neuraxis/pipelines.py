@@ -124,7 +124,7 @@ SPIN_ECHO = Pipeline(
 CORD_ANAT = Pipeline(
     "cord_anat",
     "Segmentation, levels and shape of the spinal cord in one anatomical image",
-    inputs=("image", "sex", "age", "lesion", "compression", "rootlets", "session_discs"),
+    inputs=("image", "sex", "age", "lesion", "compression", "rootlets", "session_discs", "other_discs"),
     given=("cord",),
     steps=(
         # where the cord is

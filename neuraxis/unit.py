@@ -126,7 +126,7 @@ def prepare(task: Task) -> Prepared:
         known = [*kind.pipeline.inputs, *known]
     folders.append(options.bids_dir / "derivatives" / "labels")
     given = store.find_given(folders, known)
-    inputs = facts.inputs | kind.borrow([_findings(task, other, folders) for other in unit.before])
+    inputs = facts.inputs | kind.borrow(unit, [_findings(task, other, folders) for other in unit.before])
     keys = {name: _text(value) for name, value in inputs.items()}
     if options.dry_run:  # what the units before will make
         coming = {name for other in unit.before for step in kind_of(other).pipeline.steps for name in step.makes}

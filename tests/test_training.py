@@ -73,7 +73,9 @@ def test_slices_are_sound(cord_slices, tiny, name):
 
 
 def test_same_seed_same_slices(cord_slices, tiny):
-    first, again, other = (cord_slices.CordSlices(tiny, cord_slices.VIEWS["cord"], seed=seed).batch(4) for seed in (5, 5, 6))
+    first, again, other = (
+        cord_slices.CordSlices(tiny, cord_slices.VIEWS["cord"], seed=seed).batch(4) for seed in (5, 5, 6)
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
 
@@ -102,8 +104,61 @@ def test_slices_of_the_template(cord_slices, name):
     check(*cord_slices.CordSlices(fields, view, seed=0).batch(8), 8)
 
 
-@pytest.mark.parametrize("name", ["cord-small", "cord-graymatter"])
-def test_manifest_tells_the_files(name):
+@pytest.fixture(scope="module")
+def disc_pictures():
+    sys.path.insert(0, str(ROOT / "training"))
+    try:
+        import disc_pictures
+
+        yield disc_pictures
+    finally:
+        sys.path.remove(str(ROOT / "training"))
+
+
+@pytest.mark.shared
+def test_pictures_of_the_template(disc_pictures):
+    shapes = disc_pictures.Shapes.read(PAM50)
+    first, again, other = (disc_pictures.DiscPictures(shapes, seed).batch(8) for seed in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+    image, labels, seen = first
+    assert image.shape == (8, 1, 192, 32) and labels.shape == seen.shape == (8, 192, 32)
+    near = torch.nn.functional.max_pool2d(seen[:, None], 3, 1, 1)
+    assert torch.isfinite(image).all() and not image[near == 0].any()
+    assert labels.min() == 0 and labels.max() <= disc_pictures.LAST
+    rows = torch.arange(192)[:, None].expand(192, 32)
+    for one in labels:
+        numbers = [int(n) for n in one.unique() if n >= disc_pictures.FIRST]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1)), "no disc is left out"
+        heights = [float(rows[one == n].float().mean()) for n in numbers]
+        assert heights == sorted(heights, reverse=True), "they are numbered from the head"
+
+
+@pytest.mark.shared
+def test_the_loss_of_the_discs_learns_numbers(disc_pictures):
+    sys.path.insert(0, str(ROOT / "training"))
+    try:
+        import train_discs
+    finally:
+        sys.path.remove(str(ROOT / "training"))
+    image, labels, seen = disc_pictures.DiscPictures(disc_pictures.Shapes.read(PAM50), 5).batch(2)
+    right = 20.0 * torch.nn.functional.one_hot(labels, disc_pictures.LAST + 1).permute(0, 3, 1, 2).float()
+    wrong = right[:, [0, 1, 2, *range(4, disc_pictures.LAST + 1), 3]]  # every disc one too high
+    assert float(train_discs.loss_of(right, labels, seen)) < 0.01
+    assert float(train_discs.loss_of(wrong, labels, seen)) > 5
+    figures = train_discs.examine(torch.nn.Identity(), [(wrong, labels, seen)])
+    assert figures["dice discs"] == 1 and figures["number right"] == 0 and figures["at most one off"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("cord-small", ["canal", "cord", "gray_matter"]),
+        ("cord-graymatter", ["canal", "cord", "gray_matter"]),
+        ("cord-discs", ["body", "C2", *(f"disc_{n}" for n in range(3, 25))]),
+    ],
+)
+def test_manifest_tells_the_files(name, labels):
     folder = MODELS / name
     sums = json.loads((folder / "sha256.json").read_text())
     assert set(sums) == {"plans.json", "dataset.json", "fold_0/checkpoint_final.pth"}
@@ -111,7 +166,7 @@ def test_manifest_tells_the_files(name):
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == expected
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 6e6
     dataset = json.loads((folder / "dataset.json").read_text())
-    assert list(dataset["labels"]) == ["background", "canal", "cord", "gray_matter"]
+    assert list(dataset["labels"]) == ["background", *labels]
 
 
 def network_of(name):

@@ -11,39 +11,84 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from cord_slices import VIEWS, View
+from cord_slices import VIEWS
+from disc_pictures import COLUMNS, FIRST, LAST
 from train_cord import ARCHITECTURE
+from train_discs import ARCHITECTURE as DISCS_ARCHITECTURE
 
 RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
-NAMES = {"cord": "Dataset501_CordSmall", "graymatter": "Dataset502_CordGrayMatter"}
 
 
-def dataset(kind: str, view: View) -> dict:
-    return {
-        "name": NAMES[kind],
-        "description": "Spinal canal, cord and grey matter on axial slices of any contrast. Trained on synthetic slices "
+@dataclass(frozen=True)
+class About:
+    """What nnU-Net has to know of one of the models."""
+
+    name: str
+    description: str
+    labels: dict
+    step: tuple[float, float]
+    size: tuple[int, int]
+    architecture: dict = field(default_factory=lambda: ARCHITECTURE)
+    orientation: str = "RPI"
+    half: bool = False  # weights kept as float16
+    mirrored: tuple[int, ...] | None = (1,)  # the body is alike left and right only
+
+    def dataset(self) -> dict:
+        return {
+            "name": self.name,
+            "description": self.description,
+            "licence": "MIT (PAM50, whose shapes it learned)",
+            "image_orientation": self.orientation,
+            "channel_names": {"0": "MRI"},
+            "labels": self.labels,
+            **({"regions_class_order": [1, 2, 3]} if isinstance(list(self.labels.values())[-1], list) else {}),
+            "numTraining": 0,
+            "file_ending": ".nii.gz",
+        }
+
+
+def slices(name: str, kind: str) -> About:
+    step, size = VIEWS[kind].step, VIEWS[kind].size
+    return About(
+        name,
+        "Spinal canal, cord and grey matter on axial slices of any contrast. Trained on synthetic slices "
         "made from the PAM50 template's label maps. Input (slice, A-P, R-L), indices growing up, to the front, to the "
-        f"left; slices of {view.step} x {view.step} mm, {view.size} x {view.size} pixels around the cord.",
-        "licence": "MIT (PAM50, whose shapes it learned)",
-        "image_orientation": "RPI",
-        "channel_names": {"0": "MRI"},
-        "labels": {"background": 0, "canal": [1, 2, 3], "cord": [2, 3], "gray_matter": [3]},
-        "regions_class_order": [1, 2, 3],
-        "numTraining": 0,
-        "file_ending": ".nii.gz",
-    }
+        f"left; slices of {step} x {step} mm, {size} x {size} pixels around the cord.",
+        {"background": 0, "canal": [1, 2, 3], "cord": [2, 3], "gray_matter": [3]},
+        (step, step),
+        (size, size),
+    )
 
 
-def plans(kind: str, view: View) -> dict:
-    size, step = view.size, view.step
+MODELS = {
+    "cord": slices("Dataset501_CordSmall", "cord"),
+    "graymatter": slices("Dataset502_CordGrayMatter", "graymatter"),
+    "discs": About(
+        "Dataset503_CordDiscs",
+        "Vertebral bodies, C2 and numbered discs (disc n lies above vertebra n: 3 is C2/C3) on sagittal pictures of any contrast, "
+        "straightened along the cord. Trained on synthetic pictures made from the PAM50 template's label maps. Input "
+        "(1, along the cord upwards, to the front) at (1, 2) mm, from 28 mm behind the cord's centre.",
+        {"background": 0, "body": 1, "C2": 2} | {f"disc_{n}": n for n in range(FIRST, LAST + 1)},
+        (1.0, 2.0),
+        (320, COLUMNS),
+        DISCS_ARCHITECTURE,
+        "LPI",
+        half=True,
+        mirrored=None,
+    ),
+}
+
+
+def plans(about: About) -> dict:
     return {
-        "dataset_name": NAMES[kind],
+        "dataset_name": about.name,
         "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": [3.0, step, step],
-        "original_median_shape_after_transp": [20, size, size],
+        "original_median_spacing_after_transp": [3.0, *about.step],
+        "original_median_shape_after_transp": [20, *about.size],
         "image_reader_writer": "SimpleITKIO",
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
@@ -58,9 +103,9 @@ def plans(kind: str, view: View) -> dict:
                 "data_identifier": "nnUNetPlans_2d",
                 "preprocessor_name": "DefaultPreprocessor",
                 "batch_size": 16,
-                "patch_size": [size, size],
-                "median_image_size_in_voxels": [float(size), float(size)],
-                "spacing": [step, step],
+                "patch_size": list(about.size),
+                "median_image_size_in_voxels": [float(size) for size in about.size],
+                "spacing": list(about.step),
                 "normalization_schemes": ["ZScoreNormalization"],
                 "use_mask_for_norm": [False],
                 "resampling_fn_data": "resample_data_or_seg_to_shape",
@@ -69,29 +114,34 @@ def plans(kind: str, view: View) -> dict:
                 "resampling_fn_seg_kwargs": RESAMPLING | {"is_seg": True, "order": 1},
                 "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
                 "resampling_fn_probabilities_kwargs": RESAMPLING | {"order": 1},
-                "architecture": ARCHITECTURE,
+                "architecture": about.architecture,
                 "batch_dice": True,
             }
         },
     }
 
 
+def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """In float16; what has several names stays one."""
+    made: dict[int, torch.Tensor] = {}
+    return {name: made.setdefault(one.data_ptr(), one.half()) for name, one in weights.items()}
+
+
 def package(checkpoint: Path, folder: Path) -> None:
     """Writes beside `folder` and then swaps, so that a reader always finds a whole model."""
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    kind = state.get("view", "cord")
-    view = VIEWS[kind]
+    about = MODELS[state.get("view", "cord")]
     fresh = folder.with_name(folder.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "fold_0").mkdir(parents=True)
-    (fresh / "plans.json").write_text(json.dumps(plans(kind, view), indent=1) + "\n")
-    (fresh / "dataset.json").write_text(json.dumps(dataset(kind, view), indent=1) + "\n")
+    (fresh / "plans.json").write_text(json.dumps(plans(about), indent=1) + "\n")
+    (fresh / "dataset.json").write_text(json.dumps(about.dataset(), indent=1) + "\n")
     torch.save(
         {
-            "network_weights": dict(state["mean"]),
+            "network_weights": halved(state["mean"]) if about.half else dict(state["mean"]),
             "trainer_name": "nnUNetTrainer",
             "init_args": {"configuration": "2d"},
-            "inference_allowed_mirroring_axes": (1,),  # the body is alike left and right only
+            "inference_allowed_mirroring_axes": about.mirrored,
             "current_epoch": state["step"],
         },
         fresh / "fold_0" / "checkpoint_final.pth",

@@ -61,6 +61,15 @@ ROWS: tuple[Artifact, ...] = (
         kind="table",
         columns=columns.POINTS,
     ),
+    row(
+        "other_discs",
+        "Discs of the session's reference image, where this image may tell itself",
+        "mm",
+        "(N,)",
+        "in space, RAS+",
+        kind="table",
+        columns=columns.POINTS,
+    ),
     # where the cord is
     row(
         "cord_path",

@@ -96,14 +96,18 @@ def cord_units(
 
 
 def _referred(units: list[Unit], thickness: Mapping[str, float]) -> list[Unit]:
-    """Thick slices show no discs: such images of a session refer to its best image with thin ones; `thickness` by name, mm."""
+    """The images of a session refer to its best one with thin slices for their discs; `thickness` by name, mm.
+
+    Thick slices show no discs; thin ones may tell themselves.
+    """
     found = []
     for unit in units:
         thin = [
             one for one in units if one.session == unit.session and one.sure and thickness[one.name] <= _THIN_SLICE_MM
         ]
         thin.sort(key=lambda one: _BEST.index(one.suffix) if one.suffix in _BEST else len(_BEST))
-        found.append(replace(unit, reference=thin[0]) if thin and thickness[unit.name] > _THIN_SLICE_MM else unit)
+        own = thickness[unit.name] <= _THIN_SLICE_MM
+        found.append(replace(unit, reference=thin[0], tells=own) if thin and thin[0] is not unit else unit)
     return found
 
 

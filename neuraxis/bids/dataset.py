@@ -56,6 +56,8 @@ class Unit:
     """False: whether there is anything in it for the pipeline, its content must say."""
     reference: Unit | None = None
     """The unit of the same session that is worked on first, and whose results this one may use."""
+    tells: bool = False
+    """Whether its own image may tell what the reference does, which is then a second choice."""
     orientations: tuple[Unit, ...] = ()
     """The units of other head positions that this one joins, and that are worked on first."""
     coils: tuple[Unit, ...] = ()

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,11 +7,14 @@ from conftest import SHARED
 from cord.phantom_spine import CONTRASTS, centerline_of, laid, spine
 from documented import check_documented
 
-from neuraxis.cord.discs import METHODS, matching, session
+from neuraxis.cord.discs import METHODS, matching, recognised, session
 from neuraxis.cord.discs.numbering import AREA, PMJ_TO_C2C3, SPACING, Chain, area_evidence, junction_evidence
 from neuraxis.cord.points import points_of
 from neuraxis.cord.vertebrae import PMJ
 from neuraxis.volume import Grid, Volume
+
+IMAGES = (matching, recognised)
+"""The methods that look at the image alone."""
 
 
 def _load(path):
@@ -38,50 +42,69 @@ def test_documented(method):
     check_documented(method, cites=method is not session)
 
 
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("contrast", CONTRASTS)
-def test_discs_of_a_spine_in_any_contrast(contrast):
+def test_discs_of_a_spine_in_any_contrast(method, contrast):
     one = spine(contrast)
-    discs = matching(one.image, one.cord, centerline_of(one.cord))
+    discs = method(one.image, one.cord, centerline_of(one.cord))
     assert discs.data.dtype == np.int16 and discs.grid.same_as(one.image.grid)
     _compare(discs, one.tips, within=3.0, least=8)
 
 
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("scale", [0.85, 1.15])
-def test_small_and_tall_people(scale):
+def test_small_and_tall_people(method, scale):
     one = spine("T2w", scale=scale, seed=2)
-    _compare(matching(one.image, one.cord, centerline_of(one.cord)), one.tips, within=3.0, least=7)
+    _compare(method(one.image, one.cord, centerline_of(one.cord)), one.tips, within=3.0, least=7)
 
 
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("codes", ["PSR", "RAI"])
-def test_any_order_of_axes_and_oblique(codes):
+def test_any_order_of_axes_and_oblique(method, codes):
     one = spine("T2w", seed=3)
-    plain = matching(one.image, one.cord, centerline_of(one.cord))
+    plain = method(one.image, one.cord, centerline_of(one.cord))
     image, cord = laid(one.image, codes, 17), laid(one.cord, codes, 17)
-    other = matching(image, cord, centerline_of(cord))
+    other = method(image, cord, centerline_of(cord))
     assert np.array_equal(other.data, laid(plain, codes).data)
 
 
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("voxel", [(3.0, 0.8, 0.8), (1.0, 1.0, 2.0)])
-def test_anisotropic_voxels_and_noise(voxel):
+def test_anisotropic_voxels_and_noise(method, voxel):
     one = spine("T2w", voxel=voxel, noise=0.05, seed=4)
-    _compare(matching(one.image, one.cord, centerline_of(one.cord)), one.tips, within=4.0, least=7)
+    _compare(method(one.image, one.cord, centerline_of(one.cord)), one.tips, within=4.0, least=7)
 
 
-def test_a_view_without_c2_is_not_numbered():
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
+def test_a_view_without_c2_is_not_numbered(method):
     one = spine("T2w", top=12, above=10, length=150, bend=0, seed=5)
     with pytest.warns(UserWarning, match="levels are not trusted: .* discs are seen, but that near slice"):
-        discs = matching(one.image, one.cord, centerline_of(one.cord))
+        discs = method(one.image, one.cord, centerline_of(one.cord))
     assert not discs.data.any()
 
 
-def test_one_known_disc_numbers_the_others():
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
+def test_another_image_of_the_session_tells_where_this_one_does_not(method):
+    one = spine("T2w", top=12, above=10, length=150, bend=0, seed=5)
+    drawn = _drawn(one)
+    with pytest.warns(UserWarning, match="image alone does not tell"), pytest.warns(UserWarning, match="another image"):
+        discs = method(one.image, one.cord, centerline_of(one.cord), None, points_of(drawn))
+    assert set(_places(discs)) == set(_places(drawn))
+    clear = spine("T2w", seed=3)
+    wrong = {number + 1: place for number, place in clear.tips.items()}
+    told = method(clear.image, clear.cord, centerline_of(clear.cord), None, points_of(_drawn(replace(clear, tips=wrong))))
+    _compare(told, clear.tips, within=3.0, least=5)  # an image that tells is believed
+
+
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
+def test_one_known_disc_numbers_the_others(method):
     one = spine("T2w", top=12, above=30, length=150, bend=0, seed=5)
     slice_of = {row["value"]: row["upright_z"] for row in points_of(_drawn(one)).rows()}
-    discs = matching(one.image, one.cord, centerline_of(one.cord), first=f"14:{slice_of[14]}")
+    discs = method(one.image, one.cord, centerline_of(one.cord), first=f"14:{slice_of[14]}")
     _compare(discs, one.tips, within=3.0, least=4)
     with pytest.warns(UserWarning, match="no disc is seen near slice"):
         wrong = (slice_of[14] + slice_of[13]) // 2
-        assert not matching(one.image, one.cord, centerline_of(one.cord), first=f"14:{wrong}").data.any()
+        assert not method(one.image, one.cord, centerline_of(one.cord), first=f"14:{wrong}").data.any()
 
 
 def _drawn(one):
@@ -125,55 +148,62 @@ def test_a_wrong_junction_does_not_make_wrong_labels():
     assert set(_places(discs)) <= set(one.tips)
 
 
-def test_noise_has_no_discs():
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
+def test_noise_has_no_discs(method):
     one = spine("T2w")
     noise = np.random.default_rng(0).normal(1, 0.3, one.image.grid.shape).astype(np.float32)
     with pytest.warns(UserWarning, match="levels are not trusted"):
-        assert not matching(Volume(noise, one.image.grid), one.cord, centerline_of(one.cord)).data.any()
+        assert not method(Volume(noise, one.image.grid), one.cord, centerline_of(one.cord)).data.any()
 
 
-def test_flat_and_negative_images_do_no_harm():
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
+def test_flat_and_negative_images_do_no_harm(method):
     one = spine("T2w", length=120, above=40)
     for image in (np.zeros_like(one.image.data), one.image.data - 2):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            found = matching(Volume(image, one.image.grid), one.cord, centerline_of(one.cord))
+            found = method(Volume(image, one.image.grid), one.cord, centerline_of(one.cord))
         assert set(_places(found)) <= set(one.tips)
 
 
-def test_thick_axial_slices_are_not_labelled():
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
+def test_thick_axial_slices_are_not_labelled(method):
     one = spine("T2w", voxel=(0.5, 0.5, 5.0), length=100)
     with pytest.warns(UserWarning, match="slices of 5.0 mm across the cord do not show the discs; give disc labels"):
-        assert not matching(one.image, one.cord, centerline_of(one.cord)).data.any()
+        assert not method(one.image, one.cord, centerline_of(one.cord)).data.any()
 
 
-def test_a_view_without_vertebral_bodies_is_not_labelled():
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
+def test_a_view_without_vertebral_bodies_is_not_labelled(method):
     one = spine("T2w", bend=0)
     data, grid = one.image.data[:, 35:60], one.image.grid  # ends 10 mm in front of the cord
     small = Grid.of(data.shape, grid.matrix)
     cord = Volume(one.cord.data[:, 35:60], small)
     with pytest.warns(UserWarning, match="only 0 mm of vertebral bodies are in view"):
-        assert not matching(Volume(data, small), cord, centerline_of(cord)).data.any()
+        assert not method(Volume(data, small), cord, centerline_of(cord)).data.any()
 
 
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("first", ["3", "C3:10", "2:10", "3:nan", "30:5"])
-def test_a_known_disc_that_cannot_be_read_is_refused(first):
+def test_a_known_disc_that_cannot_be_read_is_refused(method, first):
     one = spine("T2w", length=60)
     with pytest.raises(ValueError, match="first must be"):
-        matching(one.image, one.cord, centerline_of(one.cord), first=first)
+        method(one.image, one.cord, centerline_of(one.cord), first=first)
 
 
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
 @pytest.mark.parametrize(("knob", "value"), [("certainty", 0.5), ("likeness", -1), ("likeness", 2)])
-def test_wrong_knobs_are_refused(knob, value):
+def test_wrong_knobs_are_refused(method, knob, value):
     one = spine("T2w", length=60)
     with pytest.raises(ValueError, match=knob):
-        matching(one.image, one.cord, centerline_of(one.cord), **{knob: value})
+        method(one.image, one.cord, centerline_of(one.cord), **{knob: value})
 
 
-def test_another_grid_is_refused():
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
+def test_another_grid_is_refused(method):
     one, two = spine("T2w", length=60), spine("T2w", length=70)
     with pytest.raises(ValueError, match="two grids"):
-        matching(one.image, two.cord, centerline_of(two.cord))
+        method(one.image, two.cord, centerline_of(two.cord))
 
 
 T2W = "cord/t2w-bids/sub-11/anat/sub-11_T2w.nii.gz"
@@ -182,11 +212,12 @@ SMALL = "cord/sct-testing/template/template/PAM50_small"
 CROP = "cord/sct-testing/t2/t2"
 
 
+@pytest.mark.parametrize("method", IMAGES, ids=lambda one: one.__name__)
 @pytest.mark.shared
-def test_full_view_t2w_agrees_with_manual_landmarks():
+def test_full_view_t2w_agrees_with_manual_landmarks(method):
     """The landmarks lie at the cord in the middle of C2 and T2: between the tips of their discs."""
     image, cord = _load(T2W), _load(f"{LABELS}_label-SC_seg.nii.gz")
-    discs = matching(image, cord, centerline_of(cord))
+    discs = method(image, cord, centerline_of(cord))
     found = {row["value"]: row["upright_z"] for row in points_of(discs).rows()}
     read = {3: 178, 4: 160, 5: 143, 6: 128, 7: 112, 8: 97, 9: 80, 10: 64, 11: 44, 12: 24}  # by eye, on the picture
     assert found.keys() == read.keys()

@@ -70,11 +70,16 @@ def best_chain(evidence: Array, seen: Array) -> Chain | None:
     return max((_best(_Messages(evidence, seen, scale)) for scale in _SCALES), key=lambda one: one.score)
 
 
-def numberings(evidence: Array, seen: Array, reference: int, slack: int = 3) -> dict[int, list[Chain]]:
-    """For each number that the disc within `slack` rows of `reference` may have: the best chain per scale."""
+def numberings(
+    evidence: Array, seen: Array, reference: int, slack: int = 3, names: Array | None = None
+) -> dict[int, list[Chain]]:
+    """For each number that the disc within `slack` rows of `reference` may have: the best chain per scale.
+
+    `names` (LAST - FIRST + 1, rows): what a row says for or against being each disc, by its looks; log-probability.
+    """
     found: dict[int, list[Chain]] = {}
     for scale in _SCALES:
-        messages = _Messages(evidence, seen, scale)
+        messages = _Messages(evidence, seen, scale, names)
         for number in range(FIRST, LAST + 1):
             chain = _through(messages, number, reference, slack)
             if np.isfinite(chain.score):
@@ -112,26 +117,30 @@ def junction_evidence(chain: Chain, row: float) -> float:
 class _Messages:
     """Best scores of everything below a disc, and of everything above it, for every number and row, at one scale."""
 
-    def __init__(self, evidence: Array, seen: Array, scale: float):
-        self.own, self.scale = np.where(seen, evidence, -np.inf), float(scale)
+    def __init__(self, evidence: Array, seen: Array, scale: float, names: Array | None = None):
+        alone, self.scale = np.where(seen, evidence, -np.inf), float(scale)
+        self.own = {n: alone if names is None else alone + names[n - FIRST] for n in range(FIRST, LAST + 1)}
         lowest, highest = np.flatnonzero(seen)[[0, -1]]
         rows = np.arange(len(evidence))
         self.gaps = {number: SPACING[number] * self.scale for number in SPACING}
         self.top = {number: _beyond(highest - rows, self.gaps[number - 1]) for number in range(FIRST + 1, LAST + 1)}
         self.top[FIRST] = -_TOO_HIGH * np.maximum((highest - rows) * _STEP - PMJ_TO_C2C3 * self.scale, 0.0)
-        self.below, self.down = {LAST: self.own}, {LAST: np.full(len(rows), -1)}
+        self.below, self.down = {LAST: self.own[LAST]}, {LAST: np.full(len(rows), -1)}
         for number in range(LAST - 1, FIRST - 1, -1):
             end = _beyond(rows - lowest, self.gaps[number])
             best, self.down[number] = _step(end, self.below[number + 1], self.gaps[number])
-            self.below[number] = best + self.own
+            self.below[number] = best + self.own[number]
 
     @cached_property
     def upwards(self) -> tuple[dict[int, Array], dict[int, Array]]:
         """Best scores of a disc and everything above it, and the rows of the next disc above (-1: none)."""
-        above, up = {FIRST: self.top[FIRST] + self.own}, {FIRST: np.full(len(self.own), -1)}
+        above, up = {FIRST: self.top[FIRST] + self.own[FIRST]}, {FIRST: np.full(len(self.own[FIRST]), -1)}
         for number in range(FIRST + 1, LAST + 1):
             best, come = _step(self.top[number][::-1], above[number - 1][::-1], self.gaps[number - 1])
-            above[number], up[number] = best[::-1] + self.own, np.where(come < 0, -1, len(best) - 1 - come)[::-1]
+            above[number], up[number] = (
+                best[::-1] + self.own[number],
+                np.where(come < 0, -1, len(best) - 1 - come)[::-1],
+            )
         return above, up
 
 
@@ -167,7 +176,7 @@ def _through(messages: _Messages, number: int, reference: int, slack: int) -> Ch
     """The best chain of those whose disc `number` lies within `slack` rows of `reference`."""
     above, up = messages.upwards
     low = max(reference - slack, 0)
-    own = messages.own[low : reference + slack + 1]
+    own = messages.own[number][low : reference + slack + 1]
     total = messages.below[number][low : low + len(own)] + above[number][low : low + len(own)]
     total = np.where(np.isfinite(total), total - np.where(np.isfinite(own), own, 0.0), -np.inf)
     row = low + int(total.argmax())

@@ -58,14 +58,10 @@ class Picture:
         return self.seen[:, inside].mean(axis=1) > 0.8
 
 
-def picture(upright: Volume, curve: Curve, *, half_width: float = 6.0) -> Picture:
-    """The mean of the sagittal planes within +-`half_width` mm of the cord, in the cord's coordinates."""
-    from scipy.ndimage import gaussian_filter, gaussian_filter1d
-
-    front = np.arange(0.0, _REACH + STEP / 2, STEP)
+def mean_plane(upright: Volume, curve: Curve, rows: Array, front: Array, half_width: float) -> tuple[Array, Array]:
+    """Mean of the planes within +-`half_width` mm at these rows and distances to the front, and whether half are in view."""
     step = min(max(float(curve.voxel_size[0]) / 2, 1.0), half_width)
     side = np.arange(-(half_width // step), half_width // step + 1) * step
-    rows = np.arange(len(curve.arc))
     total, count = np.zeros((len(rows), len(front))), np.zeros((len(rows), len(front)))
     for offset in side:
         plane = curve.sample(upright, rows[:, None], front[None], np.full((1, 1), offset))
@@ -73,7 +69,15 @@ def picture(upright: Volume, curve: Curve, *, half_width: float = 6.0) -> Pictur
         total += np.where(inside, plane, 0.0)
         count += inside
     seen = count > 0.5 * len(side)
-    mean = np.where(seen, total / np.maximum(count, 1), 0.0)
+    return np.where(seen, total / np.maximum(count, 1), 0.0), seen
+
+
+def picture(upright: Volume, curve: Curve, *, half_width: float = 6.0) -> Picture:
+    """The mean of the sagittal planes within +-`half_width` mm of the cord, in the cord's coordinates."""
+    from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+    front = np.arange(0.0, _REACH + STEP / 2, STEP)
+    mean, seen = mean_plane(upright, curve, np.arange(len(curve.arc)), front, half_width)
     floor = min(0.0, float(mean.min()))
 
     def around(what: Array) -> Array:

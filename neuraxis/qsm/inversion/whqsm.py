@@ -36,8 +36,8 @@ def whqsm(
     mu: float = 0.3,
     rho: float = 9e-3,
     harmonic_rho: float = 1.0,
-    iterations: int = 60,
-    tolerance: float = 0.003,
+    iterations: int = 50,
+    tolerance: float = 0.0,
     padding: float = 10.0,
 ) -> Tensor:
     """Nonlinear total variation beside a weakly harmonic field (WH-QSM).
@@ -88,7 +88,8 @@ def whqsm(
     iterations
         Most iterations; at least 1.
     tolerance
-        Stop when the susceptibility changes by less than this share of itself; 0 or above.
+        Stop when the susceptibility changes by less than this share of itself; 0 or above. Rounding may end it a step earlier
+        or later, at 0 never.
     padding
         Zeros behind the box of the mask, against wrap-around; mm, at least 0.
 
