@@ -9,7 +9,7 @@ from neuraxis.cord import centerline, compression, discs, path, points, segmenta
 from neuraxis.cord.aggregate import shape_levels
 from neuraxis.cord.bridges import tissue_bridges
 from neuraxis.cord.flattening import flatten_sagittal
-from neuraxis.cord.lesion_shares import lesion_levels
+from neuraxis.cord.lesion_shares import lesion_levels, lesion_tracts
 from neuraxis.cord.lesions import lesions
 from neuraxis.cord.level_labels import continuous_levels, level_points, project_on_centerline
 from neuraxis.cord.levels import levels
@@ -124,7 +124,7 @@ SPIN_ECHO = Pipeline(
 CORD_ANAT = Pipeline(
     "cord_anat",
     "Segmentation, levels and shape of the spinal cord in one anatomical image",
-    inputs=("image", "sex", "age", "lesion", "compression", "rootlets", "session_discs", "other_discs"),
+    inputs=("image", "sex", "age", "lesion", "compression", "rootlets", "tract_atlas", "session_discs", "other_discs"),
     given=("cord",),
     steps=(
         # where the cord is
@@ -155,6 +155,7 @@ CORD_ANAT = Pipeline(
         Step(("compression_risk",), by=_only("compression_risk", "Risk of compression", compression.compression_risk)),
         Step(("lesion_labels", "lesions"), by=_only("lesions", "Lesions", lesions)),
         Step(("lesion_levels",), by=_only("lesion_levels", "Lesions by level", lesion_levels)),
+        Step(("lesion_tracts",), by=_only("lesion_tracts", "Lesions by tract", lesion_tracts)),
         # images along the cord
         Step(("straight_image",), by=_one_of("straightening", "Straightened image", straighten, straighten_to_template)),
         Step(("warp_to_straight", "warp_from_straight"), by=_only("warps", "Straightening as displacements", straightening_warps)),

@@ -210,6 +210,26 @@ def test_an_empty_mask_is_one_sentence(one, neck_bids):
     assert "marks no cord" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_lesions_and_their_shares_of_an_atlas_that_is_given(one, neck_bids):
+    truth = nibabel.load(neck_bids / "derivatives/truth/sub-01/anat/sub-01_space-T2starw_label-SC_mask.nii.gz")
+    cord = np.asarray(truth.dataobj) > 0
+    x, y = np.nonzero(cord[:, :, cord.shape[2] // 2])
+    lesion = np.zeros(cord.shape, np.uint8)
+    lesion[x[x > x.mean()], y[x > x.mean()], cord.shape[2] // 2] = 1
+    atlas = np.zeros((*cord.shape, 2), np.float32)
+    atlas[..., 0], atlas[..., 1] = cord * 0.25, cord * 0.75
+    draw(one, "seg-manual", truth)
+    draw(one, "lesion-manual", nibabel.Nifti1Image(lesion, truth.affine))
+    tracts = draw(one, "label-tracts_probseg", nibabel.Nifti1Image(atlas, truth.affine))
+    run(one, "--outputs", "lesions", "lesion_tracts")
+    with open(one.parent / "out/sub-01/anat/sub-01_space-T2starw_label-SC_desc-lesiontracts_morph.tsv") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["lesion"] == "1" and row["level"] == "0"]
+    assert [float(row["share"]) for row in rows] == pytest.approx([25, 75], rel=1e-5)
+    nibabel.save(nibabel.Nifti1Image(100 * atlas, truth.affine), tracts)
+    done = run(one, "--outputs", "lesions", "lesion_tracts", check=None)
+    assert "from 0 to 1" in done.stderr and "Traceback" not in done.stderr and done.returncode
+
+
 def test_an_image_without_a_cord_is_no_failure_unless_the_user_says_that_there_is_one(one):
     path = one / "sub-01/anat/sub-01_T2starw.nii.gz"
     grid = nibabel.load(path)

@@ -53,6 +53,16 @@ ROWS: tuple[Artifact, ...] = (
         ),
     ),
     row(
+        "tract_atlas",
+        "Atlas of the tracts",
+        "1",
+        "(X, Y, Z, R)",
+        "share of the voxel in each region, in the image's space; 0 to 1",
+        file=File(
+            "probseg", entities=(("label", "tracts"),), given=("_label-tracts_probseg", "_atlas-PAM50_probseg", "_tracts")
+        ),
+    ),
+    row(
         "session_discs",
         "Discs of the session's reference image",
         "mm",
@@ -384,6 +394,17 @@ ROWS: tuple[Artifact, ...] = (
         keep="always",
         file=_morphometry("lesionlevels"),
         columns=columns.LESION_LEVELS,
+    ),
+    row(
+        "lesion_tracts",
+        "Lesions by tract",
+        "",
+        "(N,)",
+        "one row per lesion, level and region of the atlas",
+        kind="table",
+        keep="always",
+        file=_morphometry("lesiontracts"),
+        columns=columns.LESION_TRACTS,
     ),
     # straightened
     row(

@@ -214,6 +214,15 @@ LESION_LEVELS: Columns = {
     "occupied": Column("percent", "of the level's cord that is lesion"),
 }
 
+LESION_TRACTS: Columns = {
+    "lesion": Column("", "number of the lesion; 0 is all together", whole=True),
+    "level": Column("", "vertebral level; 0 is all levels", whole=True),
+    "region": Column("", "region of the atlas, counted from 0", whole=True),
+    "volume": Column("mm3", "of the lesion in the region"),
+    "share": Column("percent", "of the lesion that lies in the region"),
+    "occupied": Column("percent", "of the region, in that level, that is lesion"),
+}
+
 POINTS: Columns = {
     "value": Column("", "label", whole=True),
     "x": Column("mm", "to the right"),

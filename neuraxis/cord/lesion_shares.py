@@ -51,7 +51,7 @@ def lesion_levels(lesion_labels: Volume, levels: Volume) -> Table:
     return Table.of({name: np.array([row[i] for row in rows]) for i, name in enumerate(names)})
 
 
-def lesion_atlas_shares(lesion_labels: Volume, atlas: Volume, levels: Volume | None = None) -> Table:
+def lesion_tracts(lesion_labels: Volume, tract_atlas: Volume, levels: Volume | None = None) -> Table:
     """Share of each lesion in each region of a probabilistic atlas in the image's space, level by level.
 
     With w the weight of a region in a voxel (its share of the voxel's volume):
@@ -62,7 +62,7 @@ def lesion_atlas_shares(lesion_labels: Volume, atlas: Volume, levels: Volume | N
     ----------
     lesion_labels
         Labelled lesions; whole numbers, (X, Y, Z), 0 is none, any orientation.
-    atlas
+    tract_atlas
         Weights of the regions; 0..1, (X, Y, Z, R).
     levels
         Vertebral levels painted on the cord; whole numbers, (X, Y, Z). With them there are further rows per level.
@@ -74,15 +74,18 @@ def lesion_atlas_shares(lesion_labels: Volume, atlas: Volume, levels: Volume | N
 
     Raises
     ------
-    ValueError: the grids differ, or the atlas has no fourth axis.
+    ValueError: the grids differ, the atlas has no fourth axis, or its weights are not numbers from 0 to 1.
 
     References
     ----------
     Levy 2015, doi:10.1016/j.neuroimage.2015.06.040
     """
-    if atlas.data.ndim != 4:
-        raise ValueError(f"an atlas has four axes (X, Y, Z, region), not {atlas.data.ndim}")
-    for name, other in (("atlas", atlas), ("levels", levels)):
+    if tract_atlas.data.ndim != 4:
+        raise ValueError(f"an atlas has four axes (X, Y, Z, region), not {tract_atlas.data.ndim}")
+    weights = tract_atlas.data
+    if not np.isfinite(weights).all() or weights.min(initial=0) < 0 or weights.max(initial=0) > 1 + 1e-3:
+        raise ValueError("the weights of an atlas are numbers from 0 to 1")
+    for name, other in (("tract_atlas", tract_atlas), ("levels", levels)):
         if other is not None and not other.grid.same_as(lesion_labels.grid):
             raise ValueError(f"{name} and lesion_labels lie on different grids")
     labels, mm3 = lesion_labels.data, lesion_labels.grid.voxel_volume
@@ -93,11 +96,11 @@ def lesion_atlas_shares(lesion_labels: Volume, atlas: Volume, levels: Volume | N
     rows = []
     for level in [0, *known]:
         within = np.ones(labels.shape, bool) if level == 0 or painted is None else painted == level
-        room = atlas.data[within].sum(axis=0, dtype=np.float64)
+        room = weights[within].sum(axis=0, dtype=np.float64)
         for number in [*range(1, int(labels.max(initial=0)) + 1), 0]:
             mask = labels == number if number else labels > 0
             total = int(mask.sum())
-            inside = atlas.data[mask & within].sum(axis=0, dtype=np.float64)
+            inside = weights[mask & within].sum(axis=0, dtype=np.float64)
             for region, (weight, all_of_it) in enumerate(zip(inside, room, strict=True)):
                 share = 100 * weight / total if total else np.nan
                 occupied = 100 * weight / all_of_it if all_of_it > 0 else np.nan

@@ -5,7 +5,7 @@ from cord.phantoms import rotation
 from documented import check_documented
 
 from neuraxis.cord.bridges import tissue_bridges
-from neuraxis.cord.lesion_shares import lesion_atlas_shares, lesion_levels
+from neuraxis.cord.lesion_shares import lesion_levels, lesion_tracts
 from neuraxis.cord.lesions import lesions
 from neuraxis.volume import Grid, Volume
 
@@ -41,7 +41,7 @@ def _measure(lesion=LESION, cord=CORD, grid=None, lean=0.0, **more):
 
 
 def test_documented():
-    for one in (lesions, tissue_bridges, lesion_levels, lesion_atlas_shares):
+    for one in (lesions, tissue_bridges, lesion_levels, lesion_tracts):
         check_documented(one)
 
 
@@ -199,7 +199,7 @@ def test_shares_in_an_atlas():
     atlas = np.zeros((*SHAPE, 3), np.float32)
     atlas[:11, ..., 0], atlas[11:, ..., 1] = 1.0, 0.5
     levels = np.where(np.arange(SHAPE[2]) < 21, 4, 3) * np.ones(SHAPE, int)
-    found = lesion_atlas_shares(Volume(labels, grid), Volume(atlas, grid), Volume(levels, grid))
+    found = lesion_tracts(Volume(labels, grid), Volume(atlas, grid), Volume(levels, grid))
     rows = {(r["lesion"], r["level"], r["region"]): r for r in found.rows()}
     assert rows[1, 0, 0]["share"] == pytest.approx(50) and rows[1, 0, 1]["share"] == pytest.approx(25)
     assert rows[1, 3, 0]["share"] == pytest.approx(25) and np.isnan(rows[1, 0, 2]["occupied"])
@@ -207,7 +207,7 @@ def test_shares_in_an_atlas():
         "volume"
     ] == pytest.approx(4)
     with pytest.raises(ValueError, match="four axes"):
-        lesion_atlas_shares(Volume(labels, grid), Volume(labels, grid))
+        lesion_tracts(Volume(labels, grid), Volume(labels, grid))
 
 
 def test_bridges_of_every_sagittal_slice():
