@@ -3,12 +3,16 @@
     python benchmarks/qsm_pairs.py --data BIDS ...                    simulated data sets (`neuraxis simulate`)
     python benchmarks/qsm_pairs.py --qsm2016 FOLDER                   phase made from chi_33 of the 2016 challenge
     ... --backgrounds pdf lbv --inversions rts whqsm                  some of the methods; by default all
+    ... --chains                                                      the default chain against ROMEO, V-SHARP and RTS
 
 All that comes before is the default chain. Every pair is scored twice: where it gave a value, and at matched support, which
 is where all backgrounds of the run gave one. The row "truth" of the backgrounds is the true local field with the noise of
 the field map, in the mask of the first background: what the inversion alone costs. Errors are of the demeaned maps in
 percent; per tissue too, with the slope of the deep nuclei (or the eleven regions of the challenge), and the streaks around a
 calcification: the standard deviation of the error 2 to 12 mm from it, in ppb. Seconds are CPU seconds of the process.
+
+The chains are scored at the support that all three share: the default one; V-SHARP and RTS behind the same mask and the same
+choice of reliable voxels; and both as other programs have them, in the whole brain with every voxel at full weight.
 """
 
 from __future__ import annotations
@@ -137,6 +141,45 @@ def pairs(name: str, values: dict, known: dict, backgrounds: list[str], inversio
     return rows
 
 
+CHAINS = {
+    "default": {},
+    "V-SHARP, RTS, reliable voxels": {"local_field": "vsharp", "chi_unreferenced": "rts"},
+    "V-SHARP, RTS, every voxel": {"field_mask": "everywhere", "local_field": "vsharp", "chi_unreferenced": "rts"},
+}
+
+
+def chains(name: str, values: dict, known: dict) -> list[dict]:
+    """One row per chain, at the support that all share."""
+    tissues, maps = name != "qsm2016", {}
+    for title, methods in CHAINS.items():
+        here = dict(values)
+        if "field_mask" in methods:
+            here["mask"] = known["mask"]  # the brain as other programs' users have it drawn
+        for makes in ("field_mask", "r2star", "local_field", "chi_unreferenced"):
+            here.update(run(makes, here, methods.get(makes))[0])
+        maps[title] = here["chi_unreferenced"].data
+    own = {title: known["mask"].data & (chi != 0) for title, chi in maps.items()}
+    common = np.logical_and.reduce(list(own.values()))
+    rows = []
+    for title, chi in maps.items():
+        alone, shared = (score(chi, known, where, tissues) for where in (own[title], common))
+        rows.append({"data": name, "chain": title, **shared, "own_nrmse": alone["nrmse"], "own_kept": alone["kept"]})
+        print(json.dumps({k: v if isinstance(v, str) else round(float(v), 3) for k, v in rows[-1].items()}), flush=True)
+    return rows
+
+
+def chains_table(rows: list[dict]) -> str:
+    """Markdown: NRMSE at equal support, the ratio to the default, and at its own support."""
+    lines = ["| data | chain | NRMSE % | times the default's | slope | at its own support |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        first = next(one for one in rows if one["data"] == row["data"])
+        lines.append(
+            f"| {row['data']} | {row['chain']} | {row['nrmse']:.1f} | {row['nrmse'] / first['nrmse']:.2f} | {row['slope']:.2f} "
+            f"| {row['own_nrmse']:.1f} in {100 * row['own_kept']:.0f} % |"
+        )
+    return "\n".join(lines)
+
+
 def _inversion(name: str) -> Method:
     """The method of the inversion by name."""
     return next(one for one in QSM.steps if "chi_unreferenced" in one.makes).by.method(name)
@@ -175,14 +218,16 @@ def main() -> None:
         "--inversions", nargs="+", default=[one.__name__ for one in inversion.METHODS if one.__name__ not in _UNFETCHED]
     )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--chains", action="store_true")
     given = parser.parse_args()
     set_threads(given.threads)
     rows = []
-    if given.qsm2016:
-        rows += pairs("qsm2016", *challenge(given.qsm2016), given.backgrounds, given.inversions)
-    for bids in given.data:
-        rows += pairs(bids.name, *inputs(bids), given.backgrounds, given.inversions)
-    print(table(rows))
+    sets = [("qsm2016", lambda: challenge(given.qsm2016))] if given.qsm2016 else []
+    sets += [(bids.name, lambda bids=bids: inputs(bids)) for bids in given.data]
+    for name, read in sets:
+        found = chains(name, *read()) if given.chains else pairs(name, *read(), given.backgrounds, given.inversions)
+        rows += found
+    print(chains_table(rows) if given.chains else table(rows))
 
 
 if __name__ == "__main__":
