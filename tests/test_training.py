@@ -127,11 +127,17 @@ def test_pictures_of_the_template(disc_pictures):
     assert torch.isfinite(image).all() and not image[near == 0].any()
     assert labels.min() == 0 and labels.max() <= disc_pictures.LAST
     rows = torch.arange(192)[:, None].expand(192, 32)
+    heads = 0
     for one in labels:
         numbers = [int(n) for n in one.unique() if n >= disc_pictures.FIRST]
+        if not numbers:  # a view of the head
+            assert one.max() == disc_pictures.C2
+            heads += 1
+            continue
         assert numbers == list(range(numbers[0], numbers[-1] + 1)), "no disc is left out"
         heights = [float(rows[one == n].float().mean()) for n in numbers]
         assert heights == sorted(heights, reverse=True), "they are numbered from the head"
+    assert heads <= 1, "most views show discs"
 
 
 @pytest.mark.shared
