@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -18,16 +20,20 @@ MODELS = ROOT / "neuraxis" / "data" / "models"
 PAM50 = SHARED / "resources" / "PAM50"
 
 
-@pytest.fixture(scope="module")
-def cord_slices():
-    """The generator; `training` is a folder of scripts, not a package."""
+@contextmanager
+def script(name):
+    """One of the scripts; `training` is a folder of them, not a package."""
     sys.path.insert(0, str(ROOT / "training"))
     try:
-        import cord_slices
-
-        yield cord_slices
+        yield importlib.import_module(name)
     finally:
         sys.path.remove(str(ROOT / "training"))
+
+
+@pytest.fixture(scope="module")
+def cord_slices():
+    with script("cord_slices") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +112,8 @@ def test_slices_of_the_template(cord_slices, name):
 
 @pytest.fixture(scope="module")
 def disc_pictures():
-    sys.path.insert(0, str(ROOT / "training"))
-    try:
-        import disc_pictures
-
-        yield disc_pictures
-    finally:
-        sys.path.remove(str(ROOT / "training"))
+    with script("disc_pictures") as module:
+        yield module
 
 
 @pytest.mark.shared
@@ -142,11 +143,8 @@ def test_pictures_of_the_template(disc_pictures):
 
 @pytest.mark.shared
 def test_the_loss_of_the_discs_learns_numbers(disc_pictures):
-    sys.path.insert(0, str(ROOT / "training"))
-    try:
-        import train_discs
-    finally:
-        sys.path.remove(str(ROOT / "training"))
+    with script("train_discs") as train_discs:
+        pass
     image, labels, seen = disc_pictures.DiscPictures(disc_pictures.Shapes.read(PAM50), 5).batch(2)
     right = 20.0 * torch.nn.functional.one_hot(labels, disc_pictures.LAST + 1).permute(0, 3, 1, 2).float()
     wrong = right[:, [0, 1, 2, *range(4, disc_pictures.LAST + 1), 3]]  # every disc one too high

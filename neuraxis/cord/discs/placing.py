@@ -126,7 +126,7 @@ def _found(
     trusted, reasons = [], [Untrusted("no row of like discs is seen in front of the cord")]
     for search in searcher(upright, curve, image):
         try:
-            trusted.append((search, _checked(search, curve, mask, pmj, known, certainty, likeness)))
+            trusted.append((search, _numbered(search, curve, mask, pmj, known, certainty, likeness)))
         except Untrusted as reason:
             reasons.append(reason)
     if not trusted:
@@ -136,29 +136,12 @@ def _found(
     return _placed(*trusted[0], curve, upright)
 
 
-def _checked(
-    search: Search,
-    curve: Curve,
-    mask: Volume,
-    pmj: Volume | None,
-    known: tuple[int, float] | None,
-    certainty: float,
-    likeness: float,
-) -> Chain:
-    if search.agreement < likeness or len(search.chain.rows) < (2 if known else 3):
-        raise Untrusted("no row of like discs is seen in front of the cord")
-    if search.margin < np.log(certainty):
-        raise Untrusted("discs and vertebral bodies cannot be told apart")
-    return _numbered(search, curve, mask, pmj, known, certainty)
-
-
 def _differ(one: Chain, other: Chain) -> bool:
     """Whether a disc of one chain has another number in the other chain."""
-    rows = dict(enumerate(other.rows, other.first))
     return any(
         abs(row - other_row) < _SAME and number != other_number
         for number, row in enumerate(one.rows, one.first)
-        for other_number, other_row in rows.items()
+        for other_number, other_row in enumerate(other.rows, other.first)
     )
 
 
@@ -176,8 +159,13 @@ def _numbered(
     pmj: Volume | None,
     known: tuple[int, float] | None,
     certainty: float,
+    likeness: float,
 ) -> Chain:
-    """The chain of the one numbering that is clearly the best."""
+    """The chain of the one numbering that is clearly the best; Untrusted where there is none, or no row of like discs."""
+    if search.agreement < likeness or len(search.chain.rows) < (2 if known else 3):
+        raise Untrusted("no row of like discs is seen in front of the cord")
+    if search.margin < np.log(certainty):
+        raise Untrusted("discs and vertebral bodies cannot be told apart")
     seen = search.image.rows[::GRID]
     if known is not None:
         number, height = known
