@@ -183,14 +183,9 @@ def sagittal(
     draw_levels(sheet, plane, names, way, (left, top), doubted)
     marks = [(disc_name(value), at, _DISC, "o", _disc_doubted(value, doubted)) for value, at in points.items()]
     marks += [(disc_name(value), at, SPECIAL, "D", False) for value, at in special.items()]
+    narrow = [np.array([0.0, way.y[round(at[2])], at[2]]) for at in _each(compression)]
+    marks += [("compression", at, COLOURS["compression"], "<", False) for at in {round(at[2]): at for at in narrow}.values()]
     _marks(sheet, plane, marks, (left, top))
-    for z in np.unique([round(at[2]) for at in _each(compression)]):
-        y = top + plane.row(float(z))
-        sheet.point(
-            left + plane.column(way.y[int(z)] - 9 / plane.size[1]), y, COLOURS["compression"], marker="<", size=9
-        )
-        sheet.text(left + plane.column(way.y[int(z)] - 11.5 / plane.size[1]), y, "compression", COLOURS["compression"],
-                   over=True, align="left")  # fmt: skip
     return sheet.png(), sheet.over_png()
 
 
@@ -217,7 +212,7 @@ def sheet_of(image: Volume, plane: Plane, grey: Array, banner: str, follows: boo
     import textwrap
 
     high, wide = grey.shape
-    left, right = 6 * _FONT, 8 * _FONT
+    left, right = round(7.5 * _FONT), 8 * _FONT
     width = max(wide + left + right, 460)
     left += (width - wide - left - right) // 2
     per_line = int(width / (0.7 * _FONT))

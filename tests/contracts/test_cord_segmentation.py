@@ -188,6 +188,11 @@ def test_between_two_outlines_and_none_where_they_do_not_agree():
         cut = tissues_of(Volume(short, upright.grid).onto(truth.grid))
         half = agreed(image, cut, path, least_agreement=0.4).oriented().data
     assert not half[:, :, : short.shape[2] // 2 - 1].any() and half[:, :, short.shape[2] // 2 + 1 :].any()
+    unsure = Volume(0.7 * cut.data, cut.grid)  # what it outlines has a mean probability of at most 0.7
+    with pytest.raises(ValueError, match="the network is not sure of its own"):
+        agreed(image, unsure, path, least_agreement=0.4)
+    with pytest.warns(UserWarning, match="agree in part only"), pytest.warns(UserWarning, match="left out"):
+        agreed(image, unsure, path, least_agreement=0.4, least_confidence=0.6)
     away = Volume(np.roll(upright.data, 9, axis=1), upright.grid).onto(truth.grid)
     with pytest.raises(ValueError, match="do not agree|no cord"):
         agreed(image, tissues_of(away), path)

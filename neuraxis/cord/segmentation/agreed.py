@@ -29,6 +29,7 @@ def agreed(
     weight: float = 0.5,
     least_overlap: float = 0.5,
     least_agreement: float = 0.6,
+    least_confidence: float = 0.8,
     longest_bridge: float = 20.0,
 ) -> Volume:
     """Outline between the one in polar coordinates and the learned one, where both agree.
@@ -42,7 +43,8 @@ def agreed(
     such slices are left out. Between others, over at most `longest_bridge` along the cord, the outline is led from the last good
     slice above to the first good one below (good: overlap of 0.75), which moves it and blends the distances d; over a longer
     stretch the outline in polar coordinates stays. Both with a warning that names the slices. If most of what the two found does
-    not overlap, there is no cord to be trusted.
+    not overlap, there is no cord to be trusted; nor if they agree in part only (Dice under 0.8) and the network is not sure of
+    what it outlined itself.
 
     Parameters
     ----------
@@ -58,6 +60,9 @@ def agreed(
         Smallest Dice overlap of the two in a slice; 0 to 1. Larger leaves out more slices.
     least_agreement
         Smallest Dice overlap of the two over all slices; 0 to 1. Larger refuses more images.
+    least_confidence
+        Smallest mean probability of cord inside the learned outline where the two agree in part only; 0 to 1. Cords have 0.87 and
+        more. Larger refuses more images.
     longest_bridge
         Longest stretch without agreement that is bridged; mm, at least 0. At 0 none is.
 
@@ -75,13 +80,19 @@ def agreed(
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"weight must be 0 to 1, not {weight}")
-    for name, value in (("least_overlap", least_overlap), ("least_agreement", least_agreement)):
+    for name, value in (
+        ("least_overlap", least_overlap),
+        ("least_agreement", least_agreement),
+        ("least_confidence", least_confidence),
+    ):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must be 0 to 1, not {value}")
     if not 0 <= longest_bridge < np.inf:
         raise ValueError(f"longest_bridge must be at least 0 mm, not {longest_bridge}")
     traced = polar(image, cord_path).oriented()
-    taught = learned(image, tissues, cord_path).oriented()
+    outlined = learned(image, tissues, cord_path)
+    sure = float(tissues.data[..., 0][outlined.data > 0.5].mean())
+    taught = outlined.oriented()
     one, two = traced.data > 0.5, taught.data > 0.5
     both, sizes = (one & two).sum(axis=(0, 1)), one.sum(axis=(0, 1)) + two.sum(axis=(0, 1))
     whole = 2 * both.sum() / max(int(sizes.sum()), 1)
@@ -91,6 +102,11 @@ def agreed(
         raise ValueError(
             f"the outline along edges and the learned one do not agree (Dice {whole:.2f}, and {least_agreement:g} is needed): "
             "what was found is not trusted to be a cord"
+        )
+    if whole < _DOUBTFUL and sure < least_confidence:
+        raise ValueError(
+            f"the outline along edges and the learned one agree in part only (Dice {whole:.2f}), and the network is not sure of its own "
+            f"(mean probability {sure:.2f}, and {least_confidence:g} is needed): what was found is not trusted to be a cord"
         )
     if whole < _DOUBTFUL:
         warnings.warn(
