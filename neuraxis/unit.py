@@ -281,7 +281,7 @@ def _record(
                     if name in old
                 }
         steps.append(entry)
-    told = [f"{ARTIFACTS[name].title} was given: {path}." for name, path in prepared.given.items()]
+    told = [f"{ARTIFACTS[name].title}, given: {path}." for name, path in prepared.given.items()]
     notes = [*(note for note in notes if note not in told), *told]
     files = {
         name: [str(path.relative_to(prepared.store.out)) for path in prepared.store.paths(name)]

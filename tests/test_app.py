@@ -157,7 +157,7 @@ def test_a_mask_corrected_by_hand_replaces_the_step(bids, tmp_path):
     chi = np.asarray(nibabel.load(out / "sub-01/anat/sub-01_Chimap.nii.gz").dataobj)
     assert chi.any() and not chi[mask == 0].any()
     step = next(s for s in record(out)["steps"] if s["family"] == "masking")
-    assert step["status"] == "given" and "Mask was given" in " ".join(record(out)["notes"])
+    assert step["status"] == "given" and "Mask, given: " in " ".join(record(out)["notes"])
 
 
 def test_one_bad_participant_does_not_stop_the_other(bids, tmp_path):
