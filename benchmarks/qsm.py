@@ -100,9 +100,11 @@ def one_method(bids: Path, path: str, threads: int) -> dict:
     return {"method": path, "threads": threads, "seconds": seconds, "cpu": cpu_seconds, "peak_mb": peak, **accuracy(step.makes, made, known)}
 
 
-def run(makes: str, here: dict, method: str | None = None) -> tuple[dict, float]:
-    """What a step makes, and CPU seconds; what it needs is made before, by the default methods, and kept in `here`."""
+def run(makes: str, here: dict, method: str | None = None, preset: str = "default") -> tuple[dict, float]:
+    """What a step makes, and CPU seconds, with the knobs of a preset; what it needs is made before, by the default methods, and
+    kept in `here`."""
     from neuraxis.engine import PlannedStep, call
+    from neuraxis.options import presets
     from neuraxis.pipelines import QSM
 
     step = next(one for one in QSM.steps if makes in one.makes)
@@ -111,7 +113,8 @@ def run(makes: str, here: dict, method: str | None = None) -> tuple[dict, float]
         if need.name not in here and need.kind != "Grid" and any(need.name in one.makes for one in QSM.steps):
             here.update(run(need.name, here)[0])
     start = time.process_time()
-    made, _ = call(PlannedStep(step, chosen, chosen.set({}), "run"), here, "cpu")
+    knobs = presets()[preset].get("knobs", {}).get(f"{step.by.name}.{chosen.name}", {})
+    made, _ = call(PlannedStep(step, chosen, chosen.set(knobs), "run"), here, "cpu")
     return made, time.process_time() - start
 
 

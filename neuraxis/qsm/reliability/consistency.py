@@ -33,7 +33,8 @@ def consistency(
         |field - mean of the field in the 3 x 3 x 3 neighbours of the mask| <= max_departure
 
     Most of what phase-based susceptibility mapping loses, it loses to some per cent of voxels at the rim of the mask,
-    where the field is steep or the signal is gone.
+    where the field is steep or the signal is gone. Inversions that weigh every voxel by its noise do most of this work
+    themselves: for them the presets `default` and `best` look at the noise alone, which cuts off islands a whole cycle off.
 
     Parameters
     ----------
