@@ -52,10 +52,20 @@ class Family:
 
 @dataclass(frozen=True)
 class Step:
-    """Make *this* by *that*."""
+    """Make *this* by *that*.
+
+    `together`: where the first is given, the others are not made: they belong to it. `lightly`: what is taken where it is given or
+    asked for, and not made for this step alone.
+    """
 
     makes: tuple[str, ...]
     by: Family
+    together: bool = False
+    lightly: tuple[str, ...] = ()
+
+    def given(self, known: Mapping[str, str]) -> bool:
+        """Whether nothing is left to make."""
+        return all(name in known for name in self.makes[: 1 if self.together else None])
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,7 @@ def make_plan(
     """
     keys = dict(given)
     why: dict[str, str] = {}
-    chosen = []
+    chosen: list[tuple[Step, Method, dict[str, Any], tuple[str, ...], str]] = []
     for step in pipeline.steps:
         method = step.by.method(choice.get(step.by.name))
         if step.by.name not in choice:  # the first that the data allow; what ran stands in record and references
@@ -138,9 +148,13 @@ def make_plan(
             values = method.set(knobs.get(f"{step.by.name}.{method.name}", {}))
         except ValueError as error:
             raise UsageError(f"{step.by.name}: {error}.") from error
+        if step.together and step.given(given):
+            chosen.append((step, method, values, (), ""))
+            continue
         absent = _absent(method, keys)
         reason = "; ".join(why.get(name, f"no {name}") for name in absent)
-        takes = tuple(n.name for n in method.needs if n.name in keys)
+        left = {name for name in step.lightly if name not in given and name not in targets}
+        takes = tuple(n.name for n in method.needs if n.name in keys and n.name not in left)
         chosen.append((step, method, values, takes, reason))
         if reason:
             why.update({name: reason for name in step.makes if name not in keys})
@@ -152,7 +166,7 @@ def make_plan(
     planned: list[PlannedStep] = []
     for step, method, values, takes, reason in reversed(chosen):
         fate: Fate = "run"
-        if all(name in given for name in step.makes):
+        if step.given(given):
             fate, reason = "given", f"{', '.join(step.makes)} found in the derivatives"
         elif reason:
             fate = "skipped"

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from neuraxis.bids import coils, cord, dataset, images, orientations, sidecar, spin_echo
+from neuraxis.bids import brain, coils, cord, dataset, images, orientations, sidecar, spin_echo
 from neuraxis.bids.dataset import Problem, Unit
 from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
 from neuraxis.errors import MissingInput
 from neuraxis.numerics.upright import signal_on, tilt, upright_of
 from neuraxis.options import Options
-from neuraxis.pipelines import CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
+from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.qsm.sign import sign_evidence
 from neuraxis.volume import Volume
 
 Found = tuple[list[Unit], list[Problem]]
-Others = Sequence[Callable[[str], Volume | None]]
+Others = Sequence[Callable[[str], Any]]
 """What gives artifacts by name, one for each of the units that are worked on first."""
 
 
@@ -66,6 +66,7 @@ def _find_gre(
         return [], []
     units, problems = dataset.gre_units(options.bids_dir, label, filters, files)
     units = [_read_as(unit, options) for unit in units]
+    units = brain.referred(units, brain.t1w_units(options.bids_dir, label, filters, files)[0])
     return spin_echo.referred(units, spin_echo.spin_echo_units(options.bids_dir, label, filters, files)[0]), problems
 
 
@@ -139,10 +140,34 @@ def _find_spin_echo(
     return ([], []) if options.cord else spin_echo.spin_echo_units(options.bids_dir, label, filters, files)
 
 
-def _session_r2(unit: Unit, others: Others) -> dict[str, Any]:
-    """R2 of the session's spin echoes."""
-    found = [r2 for of in others if (r2 := of("r2")) is not None]
-    return {"r2": found[0]} if found else {}
+_LENT = ("r2", "t1w_brain", "t1w_mask", "t1w_regions", "t1w_region_probability", "t1w_region_trust", "region_names")
+
+
+def _lent(unit: Unit, others: Others) -> dict[str, Any]:
+    """R2 of the session's spin echoes, and what is known of its T1w."""
+    found = {name: [one for of in others if (one := of(name)) is not None] for name in _LENT}
+    return {name: ones[0] for name, ones in found.items() if ones}
+
+
+def _find_t1w(
+    options: Options, label: str, filters: dataset.Filters, files: Mapping[str, Iterable[Path]]
+) -> Found:
+    """The T1w images that a gradient echo refers to."""
+    wanted = {unit.t1w.name for unit in _find_gre(options, label, filters, files)[0] if unit.t1w}
+    units, problems = brain.t1w_units(options.bids_dir, label, filters, files)
+    return [unit for unit in units if unit.name in wanted], problems if wanted else []
+
+
+def _t1w_facts(unit: Unit) -> Facts:
+    source = "bids:raw:" + str(unit.magnitude[0].relative_to(unit.root))
+    return Facts(entities=dict(unit.entities), metadata={"SpatialReference": source})
+
+
+def _load_t1w(unit: Unit) -> tuple[dict[str, Any], list[str]]:
+    image, notes = cord.load_cord(unit)
+    if image.data.min() < 0:
+        image, notes = Volume(image.data.clip(min=0), image.grid), [*notes, "T1w: values below zero were set to zero."]
+    return {"magnitude": Volume(image.data[..., None], image.grid)}, notes
 
 
 def _find_orientations(
@@ -235,7 +260,9 @@ def _session_discs(unit: Unit, others: Others) -> dict[str, Any]:
 
 KINDS = (
     Kind(SPIN_ECHO, _find_spin_echo, _gre_facts, _gre_images, _load_gre, "multi-echo spin echo"),
-    Kind(QSM, _find_gre, _gre_facts, _gre_images, _load_gre, "gradient-echo phase or multi-echo magnitude", _session_r2,
+    Kind(BRAIN_ANAT, _find_t1w, _t1w_facts, lambda unit: ("magnitude",), _load_t1w,
+         "T1w beside a gradient echo", mixed=True),
+    Kind(QSM, _find_gre, _gre_facts, _gre_images, _load_gre, "gradient-echo phase or multi-echo magnitude", _lent,
          mixed=True, look_back=_look_at_sign),  # fmt: skip
     Kind(ORIENTATIONS, _find_orientations, _orientation_facts, lambda unit: (), _told_positions, "several head orientations",
          _each_orientation),  # fmt: skip

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from neuraxis.brain.labels import from_t1w, from_template, t1w_from_template
+from neuraxis.brain.statistics import region_statistics
+from neuraxis.brain.t1w import t1w_brain, t1w_position
+from neuraxis.brain.template_registration import gre_to_template, t1w_to_template
 from neuraxis.cord import centerline, compression, discs, path, points, segmentation, structures, tissues
 from neuraxis.cord.aggregate import shape_levels
 from neuraxis.cord.bridges import tissue_bridges
@@ -65,7 +69,8 @@ def _one_of(name: str, title: str, *functions: Callable[..., Any]) -> Family:
 QSM = Pipeline(
     "qsm",
     "Quantitative susceptibility mapping and relaxometry of one gradient-echo acquisition",
-    inputs=("phase", "magnitude", "echo_times", "echo_spacing", "field_strength", "r2"),
+    inputs=("phase", "magnitude", "echo_times", "echo_spacing", "field_strength", "r2", "t1w_brain", "t1w_mask", "t1w_regions",
+            "t1w_region_probability", "t1w_region_trust", "region_names"),
     steps=(
         Step(("combined_magnitude",), by=_only("combination", "Combined magnitude", root_sum_of_squares)),
         Step(("phase_quality",), by=_only("quality", "Phase quality", phase_quality)),
@@ -79,6 +84,17 @@ QSM = Pipeline(
         Step(("r2star", "t2star", "s0"), by=Family.of(relaxometry)),
         Step(("chi_unreferenced",), by=Family.of(inversion)),
         Step(("chi_mask",), by=_only("support", "Where the susceptibility is known", support)),
+        # where the structures of the brain are
+        Step(("t1w_position",), by=_only("t1w_alignment", "Place in the session's T1w", t1w_position)),
+        Step(
+            ("warp_from_template", "warp_to_template", "template_overlap"),
+            by=_only("gre_registration", "Registration to the template without a T1w", gre_to_template),
+        ),
+        Step(
+            ("regions", "region_probability", "region_trust"),
+            by=_one_of("regions", "Regions of the brain", from_t1w, from_template),
+            together=True,
+        ),
         Step(("chi",), by=Family.of(reference)),
         # what is made when it is asked for
         Step(("chi_two_pass",), by=_only("two_pass", "Two-pass artefact reduction", two_pass)),
@@ -88,6 +104,32 @@ QSM = Pipeline(
         Step(("swi_mip",), by=_only("projection", "Minimum intensity projection", minimum_intensity)),
         Step(("true_swi",), by=_only("true_swi", "True susceptibility-weighted image", true_swi)),
         Step(("smwi_para", "smwi_dia"), by=_only("smwi", "Susceptibility-map weighted images", smwi)),
+        Step(
+            ("region_statistics",),
+            by=_only("region_statistics", "Maps in the regions", region_statistics),
+            lightly=("r2star", "t2star", "chi_para", "chi_dia"),
+        ),
+    ),
+    memory=(1150, 60, 10),
+)
+
+BRAIN_ANAT = Pipeline(
+    "brain_anat",
+    "Regions of the brain in the T1w of a session with a gradient echo",
+    inputs=("magnitude",),
+    steps=(
+        Step(("homogeneous_magnitude",), by=Family.of(homogeneity)),
+        Step(("t1w_mask",), by=_only("t1w_masking", "Brain in the T1w", deepbet)),
+        Step(("t1w_brain",), by=_only("t1w_brain", "T1w of the brain", t1w_brain)),
+        Step(
+            ("warp_from_template", "warp_to_template", "template_overlap"),
+            by=_only("t1w_registration", "Registration of the T1w to the template", t1w_to_template),
+        ),
+        Step(
+            ("t1w_regions", "t1w_region_probability", "t1w_region_trust"),
+            by=_only("t1w_regions", "Regions of the brain in the T1w", t1w_from_template),
+            together=True,
+        ),
     ),
     memory=(1150, 60, 10),
 )
@@ -165,7 +207,7 @@ CORD_ANAT = Pipeline(
     memory=(900, 60, 0),
 )
 
-PIPELINES = (SPIN_ECHO, QSM, ORIENTATIONS, CORD_ANAT)
+PIPELINES = (SPIN_ECHO, BRAIN_ANAT, QSM, ORIENTATIONS, CORD_ANAT)
 
 TOOLS = (
     Step(

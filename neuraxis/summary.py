@@ -30,6 +30,8 @@ IGNORED = (
     "*_morph.*",
     "*_centerline.*",
     "*_xfm.*",
+    "*_stats.*",
+    "*_trust.*",
     "*_R2primemap.*",
     "*_desc-noise_fieldmap.*",
     "*_orientations.*",

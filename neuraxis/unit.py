@@ -13,7 +13,7 @@ import numpy as np
 
 from neuraxis import __version__
 from neuraxis.artifacts import ARTIFACTS
-from neuraxis.bids import images
+from neuraxis.bids import images, tables
 from neuraxis.bids.dataset import Unit
 from neuraxis.bids.derivatives import UnitStore, read_image, read_json, write_json
 from neuraxis.engine import Pipeline, Plan, make_plan, to_run
@@ -126,7 +126,7 @@ def prepare(task: Task) -> Prepared:
         known = [*kind.pipeline.inputs, *known]
     folders.append(options.bids_dir / "derivatives" / "labels")
     given = store.find_given(folders, known)
-    inputs = facts.inputs | kind.borrow(unit, [_findings(task, other, folders) for other in unit.before])
+    inputs = facts.inputs | kind.borrow(unit, [_findings(task, other, folders) for other in unit.before]) | names_beside(given)
     keys = {name: _text(value) for name, value in inputs.items()}
     if options.dry_run:  # what the units before will make
         coming = {name for other in unit.before for step in kind_of(other).pipeline.steps for name in step.makes}
@@ -144,6 +144,15 @@ def prepare(task: Task) -> Prepared:
         reasons = dict.fromkeys(plan.missing.values())
         raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
     return Prepared(task, store, plan, given, inputs)
+
+
+def names_beside(given: Mapping[str, Path]) -> dict[str, Any]:
+    """The names of given regions, from the table beside their file, where it has the columns that BIDS asks for."""
+    for name, path in given.items():
+        if ARTIFACTS[name].names == "regions":
+            table = tables.names_for(path)
+            return {} if table is None else {"region_names": table}
+    return {}
 
 
 def store_of(task: Task, unit: Unit, facts: Facts) -> UnitStore:
@@ -165,15 +174,20 @@ def store_of(task: Task, unit: Unit, facts: Facts) -> UnitStore:
     )
 
 
-def _findings(task: Task, other: Unit, folders: Sequence[Path]) -> Callable[[str], Volume | None]:
+def _findings(task: Task, other: Unit, folders: Sequence[Path]) -> Callable[[str], Any]:
     """Gives artifacts of another unit by name: those given by hand, else its results; None without one."""
 
-    def found(name: str) -> Volume | None:
+    def found(name: str) -> Any:
         store = store_of(task, other, kind_of(other).facts(other))
+        if name == "region_names":
+            return names_beside(store.find_given(folders, ["t1w_regions"])).get(name)
         files = [
             path for path in (store.find_given(folders, [name]).get(name), *store.paths(name)) if path and path.exists()
         ]
-        return read_image(files[0], ARTIFACTS[name], store.field_strength) if files else None
+        if not files:
+            return None
+        table = ARTIFACTS[name].kind == "table"
+        return tables.read(files[0], ARTIFACTS[name]) if table else read_image(files[0], ARTIFACTS[name], store.field_strength)
 
     return found
 

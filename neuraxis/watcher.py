@@ -88,7 +88,8 @@ class Watcher:
             return []
         base = f"sub-{self.participant}/figures/{self.unit}_{name.replace('_', '')}"
         try:
-            pictures = self._map(name, value) if view.kind in ("map", "outline") else self._cord(name, view.kind)
+            draw = {"map": self._map, "outline": self._map, "regions": self._regions}.get(view.kind)
+            pictures = draw(name, value) if draw else self._cord(name, view.kind)
         except (ValueError, ArithmeticError, KeyError, IndexError) as error:  # a picture is no reason to lose a result
             self.warned.append(f"no picture of {name}: {error}")
             self.say(f"warning: {self.warned[-1]}")
@@ -116,6 +117,17 @@ class Watcher:
             region = None
         picture = draw(artifact, value, under=under, region=region, labels=echoes)
         return [("", picture, caption(artifact), None)]
+
+    def _regions(self, name: str, value: Volume) -> Sequence[tuple[str, bytes, str, bytes | None]]:
+        from neuraxis.report.figures import caption
+        from neuraxis.report.regions import regions_picture
+
+        view = ARTIFACTS[name].view
+        under = self.seen.get(view.on) if view else None
+        if under is None or not under.grid.same_as(value.grid):
+            return []
+        picture, over = regions_picture(under, value)
+        return [("", picture, caption(ARTIFACTS[name]), over)]
 
     def _cord(self, name: str, kind: str) -> Sequence[tuple[str, bytes, str, bytes | None]]:
         from neuraxis.report.cord import draw_cord

@@ -14,7 +14,7 @@ class View:
     `low` and `high` are the ends of the grey scale in the artifact's unit; None takes the 1st and 99th percentile.
     """
 
-    kind: Literal["map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions"] = "map"
+    kind: Literal["map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions", "regions"] = "map"
     low: float | None = None
     high: float | None = None
     on: str = ""
@@ -79,7 +79,7 @@ class Artifact:
     view: View | None = None
     statistics: bool = field(default=False)
     columns: Mapping[str, Column] = field(default_factory=dict)
-    names: Literal["", "vertebrae", "discs", "spinal_levels", "lesions"] = ""
+    names: Literal["", "vertebrae", "discs", "spinal_levels", "lesions", "regions"] = ""
     within: tuple[float, float] | None = None
     pooled: bool = False
 

@@ -56,6 +56,8 @@ class Unit:
     """False: whether there is anything in it for the pipeline, its content must say."""
     reference: Unit | None = None
     """The unit of the same session that is worked on first, and whose results this one may use."""
+    t1w: Unit | None = None
+    """The T1w of the same head, worked on first, whose regions this one takes."""
     tells: bool = False
     """Whether its own image may tell what the reference does, which is then a second choice."""
     orientations: tuple[Unit, ...] = ()
@@ -77,13 +79,13 @@ class Unit:
     @property
     def name(self) -> str:
         """For example sub-01_ses-1_acq-x_run-1_MEGRE; what another pipeline makes of the same images has a name of its own."""
-        own = {"cord_anat": "_cord", "orientations": "_orientations"}
+        own = {"cord_anat": "_cord", "orientations": "_orientations", "brain_anat": "_brain"}
         return self.source + own.get(self.pipeline, "")
 
     @property
     def before(self) -> tuple[Unit, ...]:
         """The units that are worked on first, and whose results this one may use."""
-        return self.orientations or ((self.reference,) if self.reference else ())
+        return self.orientations or tuple(one for one in (self.reference, self.t1w) if one)
 
     @property
     def source(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from neuraxis.artifacts import Artifact
+from neuraxis.brain import regions
 from neuraxis.cord import vertebrae
 from neuraxis.errors import DataError, MethodError
 from neuraxis.table import Table, cell
@@ -68,6 +69,32 @@ def _column(cells: list[str], artifact: Artifact, name: str) -> Any:
     return numbers
 
 
+_HIGHEST = 4
+"""Folders above an image in which the table of its labels is looked for: those of datatype, session and participant, and the data set."""
+
+
+def names_for(image: Path) -> Table | None:
+    """The names of an image's labels: from the table of its own name, else, as BIDS inherits, from the nearest one above whose
+    entities are all among the image's."""
+    parts = image.name.removesuffix(".gz").removesuffix(".nii").split("_")
+    for folder in [image.parent, *image.parents[1:_HIGHEST]]:
+        fitting = [one for one in folder.glob(f"*{parts[-1]}.tsv") if set(one.stem.split("_")) <= set(parts)]
+        for path in sorted(fitting, key=lambda one: -len(one.stem.split("_"))):
+            if (found := read_names(path)) is not None:
+                return found
+    return None
+
+
+def read_names(path: Path) -> Table | None:
+    """A table of labels of other hands: index and name; None when it is not there or has not these columns."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        return Table.of({"index": [int(row["index"]) for row in rows], "name": [str(row["name"]) for row in rows]}) if rows else None
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError):
+        return None
+
+
 def label_table(names: str, data: Any) -> str:
     """The table of names beside a label image: index and name of every label in it."""
     name_of = {
@@ -75,6 +102,7 @@ def label_table(names: str, data: Any) -> str:
         "discs": vertebrae.disc_name,
         "spinal_levels": vertebrae.spinal_level_name,
         "lesions": lambda number: f"lesion {number}",
+        "regions": regions.name_of,
     }[names]
     found = [int(value) for value in np.unique(data) if value]
     return "index\tname\n" + "".join(f"{value}\t{name_of(value)}\n" for value in found)

@@ -50,7 +50,7 @@ def rigid(fixed: Volume, moving: Volume, fixed_mask: Array, moving_mask: Array) 
     ------
     ValueError: a mask is empty or a grid is sheared.
     """
-    start = _first_guess(fixed, moving, fixed_mask, moving_mask)
+    start = first_guess(fixed, moving, fixed_mask, moving_mask)
     return _refined(fixed, moving, fixed_mask, start)
 
 
@@ -100,8 +100,8 @@ def _smooth(volume: Volume) -> Array:
     )
 
 
-def _first_guess(fixed: Volume, moving: Volume, fixed_mask: Array, moving_mask: Array) -> Array:
-    """The best of many turns about the masks' centres, by correlation at coarse points."""
+def first_guess(fixed: Volume, moving: Volume, fixed_mask: Array, moving_mask: Array) -> Array:
+    """The best of many turns about the masks' centres, by correlation at coarse points: where `rigid` begins, and returned likewise."""
     here, there = _centre(fixed_mask, fixed.grid), _centre(moving_mask, moving.grid)
     steps = [max(round(_COARSE / h), 1) for h in fixed.grid.voxel_size]
     coarse = tuple(slice(step // 2, None, step) for step in steps)

@@ -1,0 +1,73 @@
+"""The merged label table: which regions there are, with their number on either side, and what other programs call them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A structure of the brain: number of its left and right half; one and the same where it lies in the middle.
+
+    Numbers below 100 are those of FreeSurfer's aseg. `nucleus`: what a study of iron looks at; it gets a map of probabilities.
+    """
+
+    name: str
+    short: str
+    left: int
+    right: int
+    nucleus: bool = False
+
+    @property
+    def paired(self) -> bool:
+        return self.left != self.right
+
+
+STRUCTURES = (
+    Structure("caudate", "Ca", 11, 50, True),
+    Structure("putamen", "Pu", 12, 51, True),
+    Structure("globus pallidus externus", "GPe", 201, 202, True),
+    Structure("globus pallidus internus", "GPi", 203, 204, True),
+    Structure("nucleus accumbens", "NAc", 26, 58, True),
+    Structure("red nucleus", "RN", 205, 206, True),
+    Structure("substantia nigra pars compacta", "SNc", 207, 208, True),
+    Structure("substantia nigra pars reticulata", "SNr", 209, 210, True),
+    Structure("subthalamic nucleus", "STN", 211, 212, True),
+    Structure("dentate nucleus", "DN", 213, 214, True),
+    Structure("thalamus", "Th", 10, 49, True),
+    Structure("hippocampus", "Hip", 17, 53),
+    Structure("amygdala", "Amy", 18, 54),
+    Structure("ventral diencephalon", "VDC", 28, 60),
+    Structure("lateral ventricle", "LV", 4, 43),
+    Structure("inferior lateral ventricle", "ILV", 5, 44),
+    Structure("cerebral cortex", "Ctx", 3, 42),
+    Structure("cerebral white matter", "WM", 2, 41),
+    Structure("cerebellar cortex", "CbC", 8, 47),
+    Structure("cerebellar white matter", "CbW", 7, 46),
+    Structure("third ventricle", "V3", 14, 14),
+    Structure("fourth ventricle", "V4", 15, 15),
+    Structure("brain stem", "BS", 16, 16),
+    Structure("cerebrospinal fluid", "CSF", 24, 24),
+    # of other programs' segmentations alone
+    Structure("globus pallidus", "GP", 13, 52),
+    Structure("substantia nigra", "SN", 27, 59),
+)
+
+NUCLEI = tuple(one for one in STRUCTURES if one.nucleus)
+
+VENTRICLES = (4, 43)
+"""Where the fluid of a reference lies: the lateral ventricles."""
+
+
+def sides() -> dict[int, tuple[str, str]]:
+    """Number -> hemisphere (L, R, or B in the middle) and name of the structure."""
+    found: dict[int, tuple[str, str]] = {}
+    for one in STRUCTURES:
+        found |= {one.left: ("L", one.name), one.right: ("R", one.name)} if one.paired else {one.left: ("B", one.name)}
+    return found
+
+
+def name_of(number: int) -> str:
+    """What a label is called, as "left caudate"; an unknown one by its number."""
+    side, name = sides().get(number, ("", f"region {number}"))
+    return {"L": "left ", "R": "right "}.get(side, "") + name

@@ -1,0 +1,140 @@
+"""Registration to the template."""
+
+from __future__ import annotations
+
+import math
+
+from neuraxis.brain import atlas
+from neuraxis.brain.head import onto_template, warn_of, working_grid
+from neuraxis.numerics.deformation import Deformation
+from neuraxis.table import Table
+from neuraxis.volume import Volume
+
+_WARP_EDGE = 2.0
+"""Voxels of the displacement fields, which are smooth; mm."""
+
+
+def t1w_to_template(
+    t1w_brain: Volume,
+    t1w_mask: Volume,
+    *,
+    iterations: tuple[int, ...] = (100, 50, 10),
+    update_smoothing: float = 2.0,
+    smoothing: float = 0.7,
+    least_overlap: float = 0.9,
+) -> tuple[Volume, Volume, Table]:
+    """Registration of a T1w brain to the template MNI152NLin2009cAsym, affine and deformable.
+
+    First affinely by mutual information, from the axes of the scanner or, where the brains do not overlap then, from the turn in which
+    the images correlate best; then deformably by local correlation (picsl-greedy, at 1 mm).
+    The map goes from places of the head to places of the template; its inverse is found by a fixed point.
+
+    Parameters
+    ----------
+    t1w_brain
+        T1w image without the receive field, zero outside the brain; arbitrary, (X, Y, Z).
+    t1w_mask
+        The brain; (X, Y, Z), at least one voxel.
+    iterations
+        Of the deformable registration at 4, 2 and 1 mm; at least 0 each.
+    update_smoothing
+        Standard deviation of the Gaussian that smooths every step; voxels, above 0. Larger is smoother.
+    smoothing
+        Standard deviation of the Gaussian that smooths the whole displacement at every step; voxels, at least 0.
+    least_overlap
+        Overlap (Dice) of the brain with the template's below which there is a warning; 0 to 1.
+
+    Returns
+    -------
+    Displacement from a place of the head to that of the template; mm, (X, Y, Z, 3), on a grid around the brain. The same from the
+    template to the head, on a grid around the template. A table of one row: how well the brains overlap.
+
+    Raises
+    ------
+    ValueError: the mask is empty, a knob is outside its range, or the registration fails.
+
+    References
+    ----------
+    Yushkevich 2016, doi:10.1016/j.jalz.2016.06.205
+    Fonov 2011, doi:10.1016/j.neuroimage.2010.07.033
+    """
+    check_knobs(iterations, update_smoothing, smoothing, least_overlap)
+    found, agreement = onto_template(
+        t1w_brain, t1w_mask, own_contrast=False, iterations=iterations, smoothing=(update_smoothing, smoothing)
+    )
+    warn_of(agreement, least_overlap)
+    return warps(found, t1w_mask, agreement, least_overlap)
+
+
+def gre_to_template(
+    combined_magnitude: Volume,
+    mask: Volume,
+    chi_unreferenced: Volume | None = None,
+    *,
+    iterations: tuple[int, ...] = (100, 50, 10),
+    update_smoothing: float = 2.0,
+    smoothing: float = 0.7,
+    least_overlap: float = 0.85,
+) -> tuple[Volume, Volume, Table]:
+    """Registration of a gradient echo to the template MNI152NLin2009cAsym, for sessions without a T1w.
+
+    The affine map is that of the largest mutual information with the T1w template. Then the template takes the contrast of the images:
+    in every structure of the atlas their median where it is laid on them. So magnitude and susceptibility, in which the deep nuclei
+    show, are registered deformably by local correlation (picsl-greedy), together, with equal weights.
+
+    Parameters
+    ----------
+    combined_magnitude
+        Magnitude; arbitrary, (X, Y, Z).
+    mask
+        The brain; (X, Y, Z), at least one voxel.
+    chi_unreferenced
+        Susceptibility; ppm, (X, Y, Z), zero where it is not known. Without it the magnitude stands alone.
+    iterations
+        Of the deformable registration at 4, 2 and 1 mm; at least 0 each.
+    update_smoothing
+        Standard deviation of the Gaussian that smooths every step; voxels, above 0. Larger is smoother.
+    smoothing
+        Standard deviation of the Gaussian that smooths the whole displacement at every step; voxels, at least 0.
+    least_overlap
+        Overlap (Dice) of the brain with the template's below which there is a warning; 0 to 1.
+
+    Returns
+    -------
+    Displacement from a place of the head to that of the template; mm, (X, Y, Z, 3), on a grid around the brain. The same from the
+    template to the head, on a grid around the template. A table of one row: how well the brains overlap.
+
+    Raises
+    ------
+    ValueError: the mask is empty, a knob is outside its range, or the registration fails.
+
+    References
+    ----------
+    Yushkevich 2016, doi:10.1016/j.jalz.2016.06.205
+    Fonov 2011, doi:10.1016/j.neuroimage.2010.07.033
+    """
+    check_knobs(iterations, update_smoothing, smoothing, least_overlap)
+    found, agreement = onto_template(
+        combined_magnitude, mask, own_contrast=True, iterations=iterations, smoothing=(update_smoothing, smoothing),
+        more=() if chi_unreferenced is None else (chi_unreferenced,),
+    )  # fmt: skip
+    warn_of(agreement, least_overlap)
+    return warps(found, mask, agreement, least_overlap)
+
+
+def check_knobs(iterations: tuple[int, ...], update_smoothing: float, smoothing: float, least_overlap: float) -> None:
+    """ValueError for a knob outside its range."""
+    if not iterations or min(iterations) < 0:
+        raise ValueError(f"iterations must be at least 0 each, not {iterations}")
+    if not 0 < update_smoothing < math.inf or not 0 <= smoothing < math.inf:
+        raise ValueError(f"update_smoothing must be above 0 and smoothing at least 0 voxels, not {update_smoothing} and {smoothing}")
+    if not 0 <= least_overlap <= 1:
+        raise ValueError(f"least_overlap must be 0 to 1, not {least_overlap}")
+
+
+def warps(found: Deformation, mask: Volume, agreement: float, least: float) -> tuple[Volume, Volume, Table]:
+    """Both displacement fields, and the table of the overlap."""
+    table = Table.of({"overlap": [agreement], "least_overlap": [least], "trusted": [int(agreement >= least)]})
+    reference = atlas.template()
+    whole = working_grid(Volume(reference.data > 0, reference.grid), _WARP_EDGE)
+    return found.warp(working_grid(mask, _WARP_EDGE)), found.warp(whole, inverse=True), table

@@ -1,0 +1,170 @@
+"""Deformable registration of two heads, and the map of places that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lazy_loader as lazy
+import numpy as np
+
+from neuraxis.numerics import greedy
+from neuraxis.numerics.registration import resampled
+from neuraxis.volume import Array, Grid, Volume
+
+scipy = lazy.load("scipy")
+
+_INVERSION_STEPS = 30
+_INVERSION_MM = 1e-3
+"""The fixed point that inverts a displacement ends when no place moves by more, or after so many steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Deformation:
+    """Takes a place in the fixed image to the same place of the head in the moving image: x -> affine (x + u(x)); RAS+ mm.
+
+    `displacement`: u on a grid in the fixed image's world, (X, Y, Z, 3); beyond the grid its border goes on.
+    """
+
+    affine: Array
+    displacement: Volume
+
+    def there(self, places: Array) -> Array:
+        """Places of the moving image; (..., 3) to (..., 3)."""
+        return _moved(self.affine, places + self._at(places))
+
+    def back(self, places: Array) -> Array:
+        """Places of the fixed image: the inverse of `there`."""
+        target = _moved(np.linalg.inv(self.affine), places)
+        found = target
+        for _ in range(_INVERSION_STEPS):
+            former, found = found, target - self._at(found)
+            if np.abs(found - former).max() < _INVERSION_MM:
+                break
+        return found
+
+    def _at(self, places: Array) -> Array:
+        grid = self.displacement.grid
+        index = np.moveaxis(_moved(np.linalg.inv(grid.matrix), places), -1, 0)
+        parts = [
+            scipy.ndimage.map_coordinates(self.displacement.data[..., axis], index, order=1, mode="nearest") for axis in range(3)
+        ]
+        return np.stack(parts, axis=-1)
+
+    def warp(self, grid: Grid, inverse: bool = False) -> Volume:
+        """The displacement from every voxel of `grid` to its place in the other image; mm, (X, Y, Z, 3)."""
+        here = places_of(grid)
+        return Volume(((self.back if inverse else self.there)(here) - here).astype(np.float32), grid)
+
+
+def places_of(grid: Grid) -> Array:
+    """Centre of every voxel; RAS+ mm, (X, Y, Z, 3)."""
+    index = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in grid.shape[:3]], indexing="ij"), -1)
+    return _moved(grid.matrix, index)
+
+
+def sampled(volume: Volume, places: Array, *, order: int = 1) -> Array:
+    """A volume (X, Y, Z) at places in its world; 0 outside."""
+    index = np.moveaxis(_moved(np.linalg.inv(volume.grid.matrix), places), -1, 0)
+    return scipy.ndimage.map_coordinates(np.asarray(volume.data, np.float32), index, order=order, mode="grid-constant", output=np.float32)
+
+
+def _moved(matrix: Array, places: Array) -> Array:
+    return places @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def affine(
+    fixed: Sequence[Volume],
+    moving: Sequence[Volume],
+    start: Array,
+    *,
+    freedom: int = 12,
+    metric: str = "NCC 4x4x4",
+    iterations: tuple[int, ...] = (100, 50, 0),
+    weights: Sequence[float] = (),
+    mask: Volume | None = None,
+    threads: int = 1,
+) -> Array:
+    """The affine map (`freedom` 12), similarity (7) or rigid motion (6) from fixed to moving that makes them most alike.
+
+    Parameters
+    ----------
+    fixed, moving
+        Channels of either head; (X, Y, Z), those of one head on one grid.
+    start
+        4 x 4, fixed world -> moving world; RAS+ mm. For the affine map a rigid motion.
+    metric
+        As greedy names it: NCC with its radius in voxels, NMI, SSD.
+    iterations
+        At each level, from coarse to fine; the last level is that of the grid, each one before it twice as coarse.
+    weights
+        Of the channels; without them 1.
+    mask
+        Where in the fixed image it is looked; on its grid.
+
+    Returns
+    -------
+    4 x 4; the same bits every time with one thread.
+
+    References
+    ----------
+    Yushkevich 2016, doi:10.1016/j.jalz.2016.06.205
+    """
+    back = np.linalg.inv(start)
+    laid = [Volume(one.data, Grid.of(one.grid.shape, back @ one.grid.matrix)) for one in moving]
+    words, given = _channels(fixed, laid, weights, mask)
+    steps = "x".join(map(str, iterations))
+    command = f"{words} -a -dof {freedom} -ia-identity -seed 1 -n {steps} -m {metric} -o found -V 0"
+    return start @ greedy.run([command], given, ["found"], threads)["found"].astype(float)
+
+
+def deformable(
+    fixed: Sequence[Volume],
+    moving: Sequence[Volume],
+    start: Array,
+    *,
+    metric: str = "NCC 2x2x2",
+    iterations: tuple[int, ...] = (100, 60, 20),
+    smoothing: tuple[float, float] = (1.5, 0.5),
+    weights: Sequence[float] = (),
+    mask: Volume | None = None,
+    threads: int = 1,
+) -> Deformation:
+    """The smooth map from fixed to moving that makes them most alike, from an affine `start`.
+
+    Parameters
+    ----------
+    fixed, moving, start, metric, iterations, weights, mask
+        As for `affine`.
+    smoothing
+        Standard deviations of the Gaussians that smooth the update and the whole displacement at each step; voxels.
+
+    Returns
+    -------
+    The map; its displacement on the grid of `fixed`.
+
+    References
+    ----------
+    Yushkevich 2016, doi:10.1016/j.jalz.2016.06.205
+    """
+    grid = fixed[0].grid
+    laid = [Volume(resampled(one, grid, start), grid) for one in moving]
+    words, given = _channels(fixed, laid, weights, mask)
+    steps = "x".join(map(str, iterations))
+    command = f"{words} -n {steps} -m {metric} -s {smoothing[0]}vox {smoothing[1]}vox -o found -V 0"
+    found = greedy.run([command], given, ["found"], threads)["found"]
+    return Deformation(start, Volume(found.astype(np.float32), grid))
+
+
+def _channels(
+    fixed: Sequence[Volume], moving: Sequence[Volume], weights: Sequence[float], mask: Volume | None
+) -> tuple[str, dict[str, Volume | Array]]:
+    words: list[str] = []
+    given: dict[str, Volume | Array] = {}
+    for number, (one, other, weight) in enumerate(zip(fixed, moving, weights or [1.0] * len(fixed), strict=True)):
+        words.append(f"-w {weight:g} -i fixed{number} moving{number}")
+        given |= {f"fixed{number}": one, f"moving{number}": other}
+    if mask is not None:
+        words.append("-gm within")
+        given["within"] = mask
+    return " ".join(words), given

@@ -1,0 +1,101 @@
+"""The real command on a head with a T1w beside its gradient echo: regions, their figures, and labels of other hands."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from conftest import neuraxis
+
+ASKED = ("--brain", "--skip-bids-validation", "--outputs", "chi", "region_statistics")
+MADE = {
+    "space-T1w_desc-brain_mask.nii.gz", "space-T1w_desc-brain_T1w.nii.gz", "from-MNI152NLin2009cAsym_to-T1w_mode-image_xfm.nii.gz",
+    "from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz", "from-T1w_to-MNI152NLin2009cAsym_mode-image_desc-overlap_xfm.tsv",
+    "space-T1w_seg-regions_dseg.nii.gz", "space-T1w_seg-regions_dseg.tsv", "space-T1w_seg-regions_probseg.nii.gz",
+    "space-T1w_seg-regions_trust.tsv", "from-MEGRE_to-T1w_mode-points_xfm.tsv", "seg-regions_dseg.nii.gz", "seg-regions_dseg.tsv",
+    "seg-regions_probseg.nii.gz", "seg-regions_trust.tsv", "seg-regions_stats.tsv",
+}  # fmt: skip
+"""What is asked for and all that it is made of; the maps themselves are in the golden list."""
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory) -> Path:
+    bids = tmp_path_factory.mktemp("head") / "bids"
+    neuraxis("simulate", bids, "--shape", 58, 68, 64, "--voxel-size", 3, 3, 3, "--fine", 3, "--t1w-size", 2.5)
+    return bids
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def _labels(path: Path) -> np.ndarray:
+    return np.rint(np.asarray(nibabel.load(path).dataobj)).astype(int)
+
+
+@pytest.mark.slow
+def test_regions_through_the_t1w(head):
+    out = head.parent / "out"
+    neuraxis(head, out, "participant", "group", *ASKED)
+    anat = out / "sub-01/anat"
+    names = {path.name.removeprefix("sub-01_") for path in anat.iterdir() if path.suffix != ".json"}
+    assert {name for name in names if "seg-" in name or "xfm" in name or "T1w" in name} == MADE
+    found, truth = _labels(anat / "sub-01_seg-regions_dseg.nii.gz"), _labels(head / "derivatives/truth/sub-01/anat/sub-01_dseg.nii.gz")
+    told = {int(row["index"]): row["name"] for row in _rows(head / "derivatives/truth/dseg.tsv")}
+    for name, mine in (("caudate", (11, 50)), ("putamen", (12, 51)), ("thalamus", (10, 49))):
+        real = np.isin(truth, [number for number, text in told.items() if name in text.lower()])
+        assert real.any() and 2 * (np.isin(found, mine) & real).sum() > 0.6 * (np.isin(found, mine).sum() + real.sum()), name
+    rows = {(row["region"], row["hemisphere"], row["map"]): row for row in _rows(anat / "sub-01_seg-regions_stats.tsv")}
+    chi = np.asarray(nibabel.load(anat / "sub-01_Chimap.nii.gz").dataobj)
+    here = (found == 12) & (_labels(anat / "sub-01_desc-local_mask.nii.gz") > 0)
+    assert float(rows["putamen", "L", "chi"]["mean"]) == pytest.approx(chi[here].mean(), abs=1e-4)
+    assert float(rows["putamen", "LR", "chi"]["mean"]) > float(rows["cerebral white matter", "LR", "chi"]["mean"])
+    assert _rows(out / "group_regionstatistics.tsv") == _rows(anat / "sub-01_seg-regions_stats.tsv")
+    page = (out / "sub-01.html").read_text()
+    assert "Maps in the regions" in page and (out / "sub-01/figures/sub-01_MEGRE_regions.png").stat().st_size > 10_000
+    done = subprocess.run([Path(sys.executable).with_name("bids-validator-deno"), "--format", "json", out], capture_output=True, text=True)
+    assert not [i for i in json.loads(done.stdout)["issues"]["issues"] if i["severity"] == "error"]
+    again = neuraxis(head, out, "participant", *ASKED)
+    assert again.stderr.count("nothing is computed") == 2
+
+
+@pytest.mark.slow
+def test_labels_of_other_hands_take_the_place_of_the_atlas(head, tmp_path):
+    bids = tmp_path / "bids"
+    shutil.copytree(head, bids)
+    truth = bids / "derivatives/truth/sub-01/anat"
+    given = bids / "derivatives/labels/sub-01/anat"
+    given.mkdir(parents=True)
+    shutil.copy(truth / "sub-01_dseg.nii.gz", given / "sub-01_MEGRE_dseg.nii.gz")
+    shutil.copy(bids / "derivatives/truth/dseg.tsv", bids / "derivatives/labels/dseg.tsv")  # inherited
+    neuraxis(bids, tmp_path / "out", "participant", *ASKED)
+    record = json.loads((tmp_path / "out/logs/sub-01_MEGRE.json").read_text())
+    fate = {step["family"]: step["status"] for step in record["steps"]}
+    assert fate["regions"] == "given" and fate["gre_registration"] == fate["t1w_alignment"] == "skipped"
+    told = {row["name"] for row in _rows(bids / "derivatives/labels/dseg.tsv")}
+    rows = _rows(tmp_path / "out/sub-01/anat/sub-01_seg-regions_stats.tsv")
+    assert {row["region"] for row in rows} <= told and len(rows) > 5
+
+
+@pytest.mark.slow
+def test_without_a_t1w_the_gradient_echo_is_registered_itself(head, tmp_path):
+    bids = tmp_path / "bids"
+    shutil.copytree(head, bids)
+    for path in (bids / "sub-01/anat").glob("*_T1w.*"):
+        path.unlink()
+    neuraxis(bids, tmp_path / "out", "participant", *ASKED)
+    anat = tmp_path / "out/sub-01/anat"
+    found, truth = _labels(anat / "sub-01_seg-regions_dseg.nii.gz"), _labels(head / "derivatives/truth/sub-01/anat/sub-01_dseg.nii.gz")
+    told = {int(row["index"]): row["name"] for row in _rows(head / "derivatives/truth/dseg.tsv")}
+    for name, mine in (("putamen", (12, 51)), ("thalamus", (10, 49))):
+        real = np.isin(truth, [number for number, text in told.items() if name in text.lower()])
+        assert 2 * (np.isin(found, mine) & real).sum() > 0.6 * (np.isin(found, mine).sum() + real.sum()), name
+    assert (anat / "sub-01_from-MEGRE_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz").exists()
