@@ -34,7 +34,7 @@ def consistency(
 
     Most of what phase-based susceptibility mapping loses, it loses to some per cent of voxels at the rim of the mask,
     where the field is steep or the signal is gone. Inversions that weigh every voxel by its noise do most of this work
-    themselves: for them the presets `default` and `best` look at the noise alone, which cuts off islands a whole cycle off.
+    themselves: for them the presets `default` and `best` do without the phase quality.
 
     Parameters
     ----------
