@@ -158,9 +158,13 @@ def _find_t1w(
     return [unit for unit in units if unit.name in wanted], problems if wanted else []
 
 
+def _own_space(unit: Unit) -> dict[str, Any]:
+    """What BIDS wants to know of a space that is the image's own."""
+    return {"SpatialReference": "bids:raw:" + str(unit.magnitude[0].relative_to(unit.root))}
+
+
 def _t1w_facts(unit: Unit) -> Facts:
-    source = "bids:raw:" + str(unit.magnitude[0].relative_to(unit.root))
-    return Facts(entities=dict(unit.entities), metadata={"SpatialReference": source})
+    return Facts(entities=dict(unit.entities), metadata=_own_space(unit))
 
 
 def _load_t1w(unit: Unit) -> tuple[dict[str, Any], list[str]]:
@@ -211,12 +215,11 @@ def _find_cord(
 def _cord_facts(unit: Unit) -> Facts:
     """The participant's sex and age; the space entity names the image, whose contrast no other entity tells."""
     strength = sidecar.field_strength(unit.magnitude[0], sidecar.metadata(unit.magnitude[0], unit.root))
-    source = "bids:raw:" + str(unit.magnitude[0].relative_to(unit.root))
     return Facts(
         person(unit.root, unit.participant),
         {**dict(unit.entities), "space": unit.suffix},
         strength,
-        metadata={"SpatialReference": source},
+        metadata=_own_space(unit),
     )
 
 

@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from neuraxis.brain.regions import STRUCTURES
 from neuraxis.numerics.deformation import affine, deformable, places_of, sampled
+from neuraxis.numerics.registration import centre
 from neuraxis.volume import Grid, Volume
 
 BRIGHTNESS = {
@@ -71,17 +72,12 @@ def t1w(labels: Volume, seed: int = 0, brightness: dict[int, float] | None = Non
     return Volume((np.clip(data, 0, None) * inside).astype(np.float32), labels.grid)
 
 
-def middle(volume: Volume) -> np.ndarray:
-    """Centre of mass; RAS+ mm."""
-    return volume.grid.matrix[:3, :3] @ ndimage.center_of_mass(volume.data > 0) + volume.grid.matrix[:3, 3]
-
-
 def carried(template: Volume, path: Path) -> np.ndarray:
     """Labels of one head in the space of the template; (X, Y, Z, C) in the order of `numbers`, 0 to 1."""
     labels = labels_of(path)
     image = t1w(labels)
     start = np.eye(4)
-    start[:3, 3] = middle(image) - middle(template)
+    start[:3, 3] = centre(image.data > 0, image.grid) - centre(template.data > 0, template.grid)
     found = deformable([template], [image], affine([template], [image], start), iterations=(100, 60, 30))
     places = found.there(places_of(template.grid))
     share = [sampled(Volume((labels.data == one).astype(np.float32), labels.grid), places) for one in numbers()]

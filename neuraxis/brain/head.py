@@ -10,7 +10,7 @@ import numpy as np
 
 from neuraxis.brain import atlas
 from neuraxis.numerics.deformation import Deformation, affine, deformable, places_of, sampled
-from neuraxis.numerics.registration import first_guess, resampled
+from neuraxis.numerics.registration import centre, first_guess, resampled
 from neuraxis.volume import Array, Grid, Volume
 
 scipy = lazy.load("scipy")
@@ -19,19 +19,19 @@ _MARGIN = 12.0
 """Around the brain; mm."""
 
 _WORKING = 1.0
-"""Edge of the voxels that are registered, unless the image's own are larger; mm."""
+"""Least edge of the voxels that are registered; mm."""
 
 _REACH = 3.0
 """Fluid and skull this near to the brain are looked at too; mm."""
-
 
 _FITS = 0.9
 """Overlap of the brains after the affine map from which on it is believed."""
 
 
-def working_grid(mask: Volume, edge: float = _WORKING) -> Grid:
-    """Isotropic grid along the voxel axes of `mask`, around what it marks."""
+def working_grid(mask: Volume, edge: float | None = None) -> Grid:
+    """Isotropic grid along the voxel axes of `mask`, around what it marks; without an edge (mm) that of 1 mm or of a voxel, if larger."""
     grid = mask.grid
+    edge = edge or max(_WORKING, float(np.cbrt(grid.voxel_volume)))
     if not mask.data.any():
         raise ValueError("the mask of the brain is empty")
     size = np.array(grid.voxel_size)
@@ -67,7 +67,7 @@ def onto_template(
     `own_contrast`: the template takes the contrast of the image, structure by structure; else it is T1w as the image is.
     `more`: further maps of the head on the grid of the image, whose contrast the template takes likewise.
     """
-    grid = working_grid(mask, max(_WORKING, float(np.cbrt(image.grid.voxel_volume))))
+    grid = working_grid(mask)
     brain = on(grid, Volume(mask.data.astype(np.float32), mask.grid)).data > 0.5
     channels = [Volume(on(grid, one).data * brain, grid) for one in (image, *more)]
     reference = atlas.template()
@@ -95,7 +95,7 @@ def _affine(image: Volume, brain: Array, reference: Volume) -> Array:
     place = np.asarray(reference.data) > 0
     everywhere = np.ones(image.grid.shape, bool)
     start = np.eye(4)
-    start[:3, 3] = _centre(place, reference.grid) - _centre(brain, image.grid)
+    start[:3, 3] = centre(place, reference.grid) - centre(brain, image.grid)
     best: tuple[float, Array] | None = None
     for turned in (False, True):
         if turned:
@@ -108,11 +108,6 @@ def _affine(image: Volume, brain: Array, reference: Volume) -> Array:
             break
     assert best is not None
     return best[1]
-
-
-def _centre(mask: Array, grid: Grid) -> Array:
-    """Centre of mass of a mask; RAS+ mm."""
-    return np.asarray(grid.matrix[:3, :3] @ scipy.ndimage.center_of_mass(mask) + grid.matrix[:3, 3])
 
 
 def warn_of(agreement: float, least: float) -> None:

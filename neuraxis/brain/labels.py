@@ -8,7 +8,7 @@ import lazy_loader as lazy
 import numpy as np
 
 from neuraxis.brain import atlas
-from neuraxis.numerics.deformation import places_of, sampled
+from neuraxis.numerics.deformation import displacement_at, moved, places_of, sampled
 from neuraxis.table import Table
 from neuraxis.volume import Array, Grid, Volume
 
@@ -21,7 +21,7 @@ def from_template(
     """Regions of the atlas, carried over by the registration to the template.
 
     Every voxel takes its place in the template, and there the probabilities of the atlas, interpolated once; it gets the most probable
-    label. The atlas was made of sixteen adults' label maps (twelve of them) and of the deep nuclei of CIT168.
+    label. The atlas was made of twelve label maps of heads and of the deep nuclei of CIT168.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ def from_template(
     """
     check_probability(least_probability)
     inside = np.asarray(mask.data, bool)
-    there = places_in_template(warp_from_template, mask.grid, inside)
+    here = places_of(mask.grid)[inside]
+    there = here + displacement_at(warp_from_template, here)
     parts = ((number, atlas.probability(number)) for number in atlas.numbers())
     labels, chance = labelled(parts, there, inside, mask.grid, least_probability)
     return labels, chance, _trust([] if template_overlap["trusted"].all() else ["registration to the template doubtful"])
@@ -136,7 +137,7 @@ def from_t1w(
     """
     check_probability(least_probability)
     inside = np.asarray(mask.data, bool)
-    there = _moved(matrix_of(t1w_position), places_of(mask.grid)[inside])
+    there = moved(matrix_of(t1w_position), places_of(mask.grid)[inside])
     sure = None if t1w_region_probability is None else np.asarray(t1w_region_probability.data, np.float32)
 
     def parts() -> Iterable[tuple[int, Volume]]:
@@ -171,25 +172,13 @@ def matrix_of(position: Table) -> Array:
     return matrix
 
 
-def places_in_template(warp: Volume, grid: Grid, inside: Array) -> Array:
-    """Places in the template of the voxels that are inside; RAS+ mm, (N, 3)."""
-    here = places_of(grid)[inside]
-    index = _moved(np.linalg.inv(warp.grid.matrix), here).T
-    moved = [scipy.ndimage.map_coordinates(warp.data[..., axis], index, order=1, mode="nearest") for axis in range(3)]
-    return np.asarray(here + np.stack(moved, axis=-1))
-
-
-def _moved(matrix: Array, places: Array) -> Array:
-    return places @ matrix[:3, :3].T + matrix[:3, 3]
-
-
 def labelled(
     parts: Iterable[tuple[int, Volume]], places: Array, inside: Array, grid: Grid, least: float
 ) -> tuple[Volume, Volume]:
     """The most probable of the labels at `places`, which belong to the voxels `inside`; and its probability."""
     best, name = np.zeros(len(places), np.float32), np.zeros(len(places), np.int16)
     for number, share in parts:
-        index = _moved(np.linalg.inv(share.grid.matrix), places)
+        index = moved(np.linalg.inv(share.grid.matrix), places)
         near = ((index > -1) & (index < np.array(share.grid.shape))).all(axis=1)
         found = sampled(share, places[near])
         better = found > best[near]

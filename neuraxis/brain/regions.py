@@ -9,14 +9,13 @@ from dataclasses import dataclass
 class Structure:
     """A structure of the brain: number of its left and right half; one and the same where it lies in the middle.
 
-    Numbers below 100 are those of FreeSurfer's aseg. `nucleus`: what a study of iron looks at; it gets a map of probabilities.
+    Numbers below 100 are those of FreeSurfer's aseg.
     """
 
     name: str
     short: str
     left: int
     right: int
-    nucleus: bool = False
 
     @property
     def paired(self) -> bool:
@@ -24,17 +23,17 @@ class Structure:
 
 
 STRUCTURES = (
-    Structure("caudate", "Ca", 11, 50, True),
-    Structure("putamen", "Pu", 12, 51, True),
-    Structure("globus pallidus externus", "GPe", 201, 202, True),
-    Structure("globus pallidus internus", "GPi", 203, 204, True),
-    Structure("nucleus accumbens", "NAc", 26, 58, True),
-    Structure("red nucleus", "RN", 205, 206, True),
-    Structure("substantia nigra pars compacta", "SNc", 207, 208, True),
-    Structure("substantia nigra pars reticulata", "SNr", 209, 210, True),
-    Structure("subthalamic nucleus", "STN", 211, 212, True),
-    Structure("dentate nucleus", "DN", 213, 214, True),
-    Structure("thalamus", "Th", 10, 49, True),
+    Structure("caudate", "Ca", 11, 50),
+    Structure("putamen", "Pu", 12, 51),
+    Structure("globus pallidus externus", "GPe", 201, 202),
+    Structure("globus pallidus internus", "GPi", 203, 204),
+    Structure("nucleus accumbens", "NAc", 26, 58),
+    Structure("red nucleus", "RN", 205, 206),
+    Structure("substantia nigra pars compacta", "SNc", 207, 208),
+    Structure("substantia nigra pars reticulata", "SNr", 209, 210),
+    Structure("subthalamic nucleus", "STN", 211, 212),
+    Structure("dentate nucleus", "DN", 213, 214),
+    Structure("thalamus", "Th", 10, 49),
     Structure("hippocampus", "Hip", 17, 53),
     Structure("amygdala", "Amy", 18, 54),
     Structure("ventral diencephalon", "VDC", 28, 60),
@@ -52,12 +51,6 @@ STRUCTURES = (
     Structure("globus pallidus", "GP", 13, 52),
     Structure("substantia nigra", "SN", 27, 59),
 )
-
-NUCLEI = tuple(one for one in STRUCTURES if one.nucleus)
-
-VENTRICLES = (4, 43)
-"""Where the fluid of a reference lies: the lateral ventricles."""
-
 
 def sides() -> dict[int, tuple[str, str]]:
     """Number -> hemisphere (L, R, or B in the middle) and name of the structure."""

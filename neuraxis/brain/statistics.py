@@ -54,7 +54,7 @@ def region_statistics(
     chi_dia
         Diamagnetic susceptibility; ppm, (X, Y, Z).
     chi_mask
-        Where the susceptibility is known; bool, (X, Y, Z). Without it, where it is not zero in any voxel of a region.
+        Where the susceptibility is known; bool, (X, Y, Z). Without it, in the brain.
     mask
         The brain; bool, (X, Y, Z).
     phase_quality

@@ -78,7 +78,7 @@ def t1w_position(
         raise ValueError(f"least_overlap must be 0 to 1, not {least_overlap}")
     if not mask.data.any() or not t1w_mask.data.any():
         raise ValueError("a mask of the brain is empty")
-    grid = working_grid(mask, max(1.0, float(np.cbrt(mask.grid.voxel_volume))))
+    grid = working_grid(mask)
     brain = on(grid, Volume(mask.data.astype(np.float32), mask.grid))
     other = Volume(t1w_mask.data.astype(np.float32), t1w_mask.grid)
     seen = on(grid, Volume(np.ones(mask.grid.shape, np.float32), mask.grid)).data > 0.5

@@ -31,25 +31,17 @@ class Deformation:
 
     def there(self, places: Array) -> Array:
         """Places of the moving image; (..., 3) to (..., 3)."""
-        return _moved(self.affine, places + self._at(places))
+        return moved(self.affine, places + displacement_at(self.displacement, places))
 
     def back(self, places: Array) -> Array:
         """Places of the fixed image: the inverse of `there`."""
-        target = _moved(np.linalg.inv(self.affine), places)
+        target = moved(np.linalg.inv(self.affine), places)
         found = target
         for _ in range(_INVERSION_STEPS):
-            former, found = found, target - self._at(found)
+            former, found = found, target - displacement_at(self.displacement, found)
             if np.abs(found - former).max() < _INVERSION_MM:
                 break
         return found
-
-    def _at(self, places: Array) -> Array:
-        grid = self.displacement.grid
-        index = np.moveaxis(_moved(np.linalg.inv(grid.matrix), places), -1, 0)
-        parts = [
-            scipy.ndimage.map_coordinates(self.displacement.data[..., axis], index, order=1, mode="nearest") for axis in range(3)
-        ]
-        return np.stack(parts, axis=-1)
 
     def warp(self, grid: Grid, inverse: bool = False) -> Volume:
         """The displacement from every voxel of `grid` to its place in the other image; mm, (X, Y, Z, 3)."""
@@ -60,16 +52,24 @@ class Deformation:
 def places_of(grid: Grid) -> Array:
     """Centre of every voxel; RAS+ mm, (X, Y, Z, 3)."""
     index = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in grid.shape[:3]], indexing="ij"), -1)
-    return _moved(grid.matrix, index)
+    return moved(grid.matrix, index)
 
 
 def sampled(volume: Volume, places: Array, *, order: int = 1) -> Array:
     """A volume (X, Y, Z) at places in its world; 0 outside."""
-    index = np.moveaxis(_moved(np.linalg.inv(volume.grid.matrix), places), -1, 0)
+    index = np.moveaxis(moved(np.linalg.inv(volume.grid.matrix), places), -1, 0)
     return scipy.ndimage.map_coordinates(np.asarray(volume.data, np.float32), index, order=order, mode="grid-constant", output=np.float32)
 
 
-def _moved(matrix: Array, places: Array) -> Array:
+def displacement_at(warp: Volume, places: Array) -> Array:
+    """A displacement field (X, Y, Z, 3) at places in its world; mm, (..., 3); beyond the grid its border goes on."""
+    index = np.moveaxis(moved(np.linalg.inv(warp.grid.matrix), places), -1, 0)
+    parts = [scipy.ndimage.map_coordinates(warp.data[..., axis], index, order=1, mode="nearest") for axis in range(3)]
+    return np.stack(parts, axis=-1)
+
+
+def moved(matrix: Array, places: Array) -> Array:
+    """Places (..., 3) after a 4 x 4 matrix."""
     return places @ matrix[:3, :3].T + matrix[:3, 3]
 
 
@@ -81,8 +81,6 @@ def affine(
     freedom: int = 12,
     metric: str = "NCC 4x4x4",
     iterations: tuple[int, ...] = (100, 50, 0),
-    weights: Sequence[float] = (),
-    mask: Volume | None = None,
     threads: int = 1,
 ) -> Array:
     """The affine map (`freedom` 12), similarity (7) or rigid motion (6) from fixed to moving that makes them most alike.
@@ -97,10 +95,6 @@ def affine(
         As greedy names it: NCC with its radius in voxels, NMI, SSD.
     iterations
         At each level, from coarse to fine; the last level is that of the grid, each one before it twice as coarse.
-    weights
-        Of the channels; without them 1.
-    mask
-        Where in the fixed image it is looked; on its grid.
 
     Returns
     -------
@@ -112,10 +106,10 @@ def affine(
     """
     back = np.linalg.inv(start)
     laid = [Volume(one.data, Grid.of(one.grid.shape, back @ one.grid.matrix)) for one in moving]
-    words, given = _channels(fixed, laid, weights, mask)
+    words, given = _channels(fixed, laid)
     steps = "x".join(map(str, iterations))
     command = f"{words} -a -dof {freedom} -ia-identity -seed 1 -n {steps} -m {metric} -o found -V 0"
-    return start @ greedy.run([command], given, ["found"], threads)["found"].astype(float)
+    return start @ greedy.run(command, given, "found", threads).astype(float)
 
 
 def deformable(
@@ -126,7 +120,6 @@ def deformable(
     metric: str = "NCC 2x2x2",
     iterations: tuple[int, ...] = (100, 60, 20),
     smoothing: tuple[float, float] = (1.5, 0.5),
-    weights: Sequence[float] = (),
     mask: Volume | None = None,
     threads: int = 1,
 ) -> Deformation:
@@ -134,8 +127,10 @@ def deformable(
 
     Parameters
     ----------
-    fixed, moving, start, metric, iterations, weights, mask
+    fixed, moving, start, metric, iterations
         As for `affine`.
+    mask
+        Where in the fixed image it is looked; on its grid.
     smoothing
         Standard deviations of the Gaussians that smooth the update and the whole displacement at each step; voxels.
 
@@ -149,22 +144,19 @@ def deformable(
     """
     grid = fixed[0].grid
     laid = [Volume(resampled(one, grid, start), grid) for one in moving]
-    words, given = _channels(fixed, laid, weights, mask)
+    words, given = _channels(fixed, laid)
+    if mask is not None:
+        words, given = f"{words} -gm within", given | {"within": mask}
     steps = "x".join(map(str, iterations))
     command = f"{words} -n {steps} -m {metric} -s {smoothing[0]}vox {smoothing[1]}vox -o found -V 0"
-    found = greedy.run([command], given, ["found"], threads)["found"]
-    return Deformation(start, Volume(found.astype(np.float32), grid))
+    return Deformation(start, Volume(greedy.run(command, given, "found", threads).astype(np.float32), grid))
 
 
-def _channels(
-    fixed: Sequence[Volume], moving: Sequence[Volume], weights: Sequence[float], mask: Volume | None
-) -> tuple[str, dict[str, Volume | Array]]:
+def _channels(fixed: Sequence[Volume], moving: Sequence[Volume]) -> tuple[str, dict[str, Volume]]:
+    """Greedy's words for pairs of images, and these under their names."""
     words: list[str] = []
-    given: dict[str, Volume | Array] = {}
-    for number, (one, other, weight) in enumerate(zip(fixed, moving, weights or [1.0] * len(fixed), strict=True)):
-        words.append(f"-w {weight:g} -i fixed{number} moving{number}")
+    given: dict[str, Volume] = {}
+    for number, (one, other) in enumerate(zip(fixed, moving, strict=True)):
+        words.append(f"-w 1 -i fixed{number} moving{number}")
         given |= {f"fixed{number}": one, f"moving{number}": other}
-    if mask is not None:
-        words.append("-gm within")
-        given["within"] = mask
     return " ".join(words), given

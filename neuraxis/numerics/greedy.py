@@ -1,7 +1,7 @@
-"""A process of its own for picsl-greedy, which prints to the screen from C++: commands and images in, images and matrices out.
+"""A process of its own for picsl-greedy, which prints to the screen from C++: a command and images in, a matrix or a warp out.
 
-Started as `python -m neuraxis.numerics.greedy`; standard input holds an .npz: `commands`, and `NAME` with `NAME.matrix` for every image.
-Standard output is an .npz of what the commands left under the names in `wanted`.
+Started as `python -m neuraxis.numerics.greedy`; standard input holds an .npz: `command`, `wanted`, and `NAME` with `NAME.matrix` for
+every image. Standard output is an .npy of what the command left under the name in `wanted`.
 """
 
 from __future__ import annotations
@@ -10,27 +10,26 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from neuraxis.volume import Array, Volume
+from neuraxis.numerics.registration import LPS, picture
+from neuraxis.volume import Array, Grid, Volume
 
-LPS = np.diag([-1.0, -1.0, 1.0])
 
-
-def run(commands: Sequence[str], given: Mapping[str, Volume | Array], wanted: Sequence[str], threads: int = 1) -> dict[str, Array]:
-    """Runs greedy's commands in another process.
+def run(command: str, images: Mapping[str, Volume], wanted: str, threads: int = 1) -> Array:
+    """Runs a command of greedy in another process.
 
     Parameters
     ----------
-    commands
+    command
         As on greedy's command line, with names in place of files.
-    given
-        Images (X, Y, Z) and 4 x 4 matrices under their names.
+    images
+        (X, Y, Z), under their names.
     wanted
-        Names of what is given back: matrices, images, and warps as (X, Y, Z, 3), RAS+ mm.
+        Name of what is given back: a 4 x 4 matrix, or a warp as (X, Y, Z, 3), RAS+ mm.
     threads
         At least 1. With more than one, sums round in another order from run to run.
 
@@ -38,12 +37,9 @@ def run(commands: Sequence[str], given: Mapping[str, Volume | Array], wanted: Se
     ------
     ValueError: greedy ended with an error; its last line is told.
     """
-    held: dict[str, Any] = {"commands": np.array([f"{one} -threads {threads}" for one in commands]), "wanted": np.array(list(wanted))}
-    for name, value in given.items():
-        if isinstance(value, Volume):
-            held |= {name: np.asarray(value.data, np.float32), f"{name}.matrix": value.grid.matrix}
-        else:
-            held[name] = value
+    held: dict[str, Any] = {"command": f"{command} -threads {threads}", "wanted": wanted}
+    for name, volume in images.items():
+        held |= {name: np.asarray(volume.data, np.float32), f"{name}.matrix": volume.grid.matrix}
     sent = io.BytesIO()
     np.savez(sent, **held)
     done = subprocess.run(
@@ -53,19 +49,7 @@ def run(commands: Sequence[str], given: Mapping[str, Volume | Array], wanted: Se
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise ValueError(f"the registration failed: {last[0]}")
-    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as found:
-        return {name: found[name] for name in wanted}
-
-
-def _picture(data: Array, matrix: Array) -> Any:
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(np.ascontiguousarray(data.transpose(2, 1, 0)))
-    size = np.linalg.norm(matrix[:3, :3], axis=0)
-    image.SetSpacing(size.tolist())
-    image.SetDirection((LPS @ (matrix[:3, :3] / size)).ravel().tolist())
-    image.SetOrigin((LPS @ matrix[:3, 3]).tolist())
-    return image
+    return np.asarray(np.load(io.BytesIO(done.stdout), allow_pickle=False))
 
 
 def _serve() -> None:
@@ -75,25 +59,17 @@ def _serve() -> None:
     from picsl_greedy import Greedy3D
 
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as held:
-        commands, wanted = held["commands"].tolist(), held["wanted"].tolist()
-        names = [name for name in held.files if name not in ("commands", "wanted") and not name.endswith(".matrix")]
-        known: dict[str, Any] = {
-            name: _picture(held[name], held[f"{name}.matrix"]) if f"{name}.matrix" in held.files else held[name] for name in names
-        }
+        command, wanted = str(held["command"]), str(held["wanted"])
+        names = [name.removesuffix(".matrix") for name in held.files if name.endswith(".matrix")]
+        images = {name: picture(held[name], Grid.of(held[name].shape, held[f"{name}.matrix"]), np.float32) for name in names}
     greedy = Greedy3D()
-    known |= dict.fromkeys(name for name in wanted if name not in known)
-    for command in commands:
-        words = command.split()
-        greedy.execute(command, **{name: value for name, value in known.items() if name in words})
-        known = {name: value for name, value in known.items() if name not in words}  # held by greedy from here on
-    results: dict[str, Any] = {}
-    for name in wanted:
-        value = greedy[name]
-        if isinstance(value, sitk.Image):
-            value = sitk.GetArrayFromImage(value)
-            value = value.transpose(2, 1, 0, 3) @ LPS if value.ndim == 4 else value.transpose(2, 1, 0)
-        results[name] = np.asarray(value)
-    np.savez(out, **results)
+    greedy.execute(command, **images, **{wanted: None})
+    found = greedy[wanted]
+    if isinstance(found, sitk.Image):
+        found = sitk.GetArrayFromImage(found).transpose(2, 1, 0, 3) @ LPS
+    result = io.BytesIO()  # numpy asks a file for its position, which a pipe has not
+    np.save(result, np.asarray(found))
+    out.write(result.getvalue())
     out.close()
 
 

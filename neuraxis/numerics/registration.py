@@ -85,7 +85,7 @@ def correlation(a: Array, b: Array) -> float:
     return float((a * b).sum()) / size if size > 0 else 0.0
 
 
-def _centre(mask: Array, grid: Grid) -> Array:
+def centre(mask: Array, grid: Grid) -> Array:
     """Centre of a mask in the world; mm."""
     if not mask.any():
         raise ValueError("the mask is empty")
@@ -102,7 +102,7 @@ def _smooth(volume: Volume) -> Array:
 
 def first_guess(fixed: Volume, moving: Volume, fixed_mask: Array, moving_mask: Array) -> Array:
     """The best of many turns about the masks' centres, by correlation at coarse points: where `rigid` begins, and returned likewise."""
-    here, there = _centre(fixed_mask, fixed.grid), _centre(moving_mask, moving.grid)
+    here, there = centre(fixed_mask, fixed.grid), centre(moving_mask, moving.grid)
     steps = [max(round(_COARSE / h), 1) for h in fixed.grid.voxel_size]
     coarse = tuple(slice(step // 2, None, step) for step in steps)
     chosen = fixed_mask[coarse]
@@ -159,32 +159,32 @@ def _motion(six: Array, base: Array, here: Array, there: Array) -> Array:
     return motion
 
 
-_LPS = np.diag([-1.0, -1.0, 1.0])
+LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def _picture(data: Array, grid: Grid, kind: type) -> object:
+def picture(data: Array, grid: Grid, kind: type) -> object:
     """The array as ITK sees it: world axes to the left, the back and above."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(np.asarray(data, kind).transpose(2, 1, 0)))
     image.SetSpacing(grid.voxel_size)
-    image.SetDirection((_LPS @ _axes(grid)).ravel().tolist())
-    image.SetOrigin((_LPS @ grid.matrix[:3, 3]).tolist())
+    image.SetDirection((LPS @ _axes(grid)).ravel().tolist())
+    image.SetOrigin((LPS @ grid.matrix[:3, 3]).tolist())
     return image
 
 
 def _refined(fixed: Volume, moving: Volume, mask: Array, start: Array) -> Array:
     """`start` improved by gradient descent."""
-    centre = _centre(mask, fixed.grid)
-    turn = _LPS @ start[:3, :3] @ _LPS
+    middle_of_mask = centre(mask, fixed.grid)
+    turn = LPS @ start[:3, :3] @ LPS
     first = sitk.VersorRigid3DTransform()
-    first.SetCenter((_LPS @ centre).tolist())
+    first.SetCenter((LPS @ middle_of_mask).tolist())
     first.SetMatrix(turn.ravel().tolist(), 1e-6)
-    first.SetTranslation((_LPS @ (start[:3, :3] @ centre + start[:3, 3] - centre)).tolist())
+    first.SetTranslation((LPS @ (start[:3, :3] @ middle_of_mask + start[:3, 3] - middle_of_mask)).tolist())
     factors = sorted({max(round(edge / min(fixed.grid.voxel_size)), 1) for edge in _LEVELS}, reverse=True)
     engine = sitk.ImageRegistrationMethod()
     engine.SetNumberOfThreads(1)  # sums in another order would round otherwise
     engine.SetMetricAsCorrelation()
     engine.SetMetricSamplingStrategy(engine.NONE)
-    engine.SetMetricFixedMask(_picture(mask, fixed.grid, np.uint8))
+    engine.SetMetricFixedMask(picture(mask, fixed.grid, np.uint8))
     engine.SetInterpolator(sitk.sitkLinear)
     engine.SetOptimizerAsRegularStepGradientDescent(_FIRST_STEP, 1e-3, 100, relaxationFactor=0.5, gradientMagnitudeTolerance=1e-8)
     engine.SetOptimizerScalesFromPhysicalShift()
@@ -192,9 +192,9 @@ def _refined(fixed: Volume, moving: Volume, mask: Array, start: Array) -> Array:
     engine.SetSmoothingSigmasPerLevel([factor / 2 * min(fixed.grid.voxel_size) for factor in factors])
     engine.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     engine.SetInitialTransform(first, inPlace=True)
-    engine.Execute(_picture(fixed.data, fixed.grid, np.float32), _picture(moving.data, moving.grid, np.float32))
+    engine.Execute(picture(fixed.data, fixed.grid, np.float32), picture(moving.data, moving.grid, np.float32))
     motion = np.eye(4)
-    motion[:3, :3] = _LPS @ np.array(first.GetMatrix()).reshape(3, 3) @ _LPS
-    middle = _LPS @ np.array(first.GetCenter())
-    motion[:3, 3] = _LPS @ np.array(first.GetTranslation()) + middle - motion[:3, :3] @ middle
+    motion[:3, :3] = LPS @ np.array(first.GetMatrix()).reshape(3, 3) @ LPS
+    middle = LPS @ np.array(first.GetCenter())
+    motion[:3, 3] = LPS @ np.array(first.GetTranslation()) + middle - motion[:3, :3] @ middle
     return motion

@@ -183,8 +183,8 @@ def sagittal(
     draw_levels(sheet, plane, names, way, (left, top), doubted)
     marks = [(disc_name(value), at, _DISC, "o", _disc_doubted(value, doubted)) for value, at in points.items()]
     marks += [(disc_name(value), at, SPECIAL, "D", False) for value, at in special.items()]
-    narrow = [np.array([0.0, way.y[round(at[2])], at[2]]) for at in _each(compression)]
-    marks += [("compression", at, COLOURS["compression"], "<", False) for at in {round(at[2]): at for at in narrow}.values()]
+    for z in np.unique(_each(compression)[:, 2]).astype(int):
+        marks.append(("compression", np.array([0.0, way.y[z], z]), COLOURS["compression"], "<", False))
     _marks(sheet, plane, marks, (left, top))
     return sheet.png(), sheet.over_png()
 

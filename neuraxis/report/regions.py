@@ -6,7 +6,7 @@ import numpy as np
 
 from neuraxis.brain.regions import STRUCTURES, Structure
 from neuraxis.report.sheet import Sheet, contours
-from neuraxis.report.slices import PLANES, Image, Panel, cut, edges, extent, turned, where_text
+from neuraxis.report.slices import PLANES, Image, Panel, cut, extent, turned, where_text
 from neuraxis.volume import Array, Volume
 
 _PIXELS_PER_MM = 2.6
@@ -112,8 +112,7 @@ def _panel(
             here = names == number
             if here.any():
                 inside = np.pad(here, 1).astype(float)
-                paths = [(line - 1.0)[:, ::-1] for line in contours(inside)] or list(edges(here))
-                for path in paths:
+                for path in ((line - 1.0)[:, ::-1] for line in contours(inside)):
                     x, y = path[:, 0] * scale[0], (names.shape[1] - path[:, 1]) * scale[1]
                     sheet.lines([np.stack([x, y], -1) + corner], _colour(one), width=0.5 if faint else 1.4, alpha=0.35 if faint else 1.0)  # fmt: skip
     for x, y, letter in ((0.03, 0.5, PLANES[panel.plane][3][0]), (0.97, 0.5, PLANES[panel.plane][3][1])):

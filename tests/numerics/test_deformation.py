@@ -91,6 +91,6 @@ def test_an_affine_map_alone():
 def test_what_greedy_refuses_is_one_sentence_and_nothing_is_printed(capfd):
     image = Volume(ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(16,) * 3), 2).astype(np.float32), Grid.of((16,) * 3, np.eye(4)))
     with pytest.raises(ValueError, match="the registration failed"):
-        greedy.run(["-i one two -nonsense -o found"], {"one": image, "two": image}, ["found"])
+        greedy.run("-i one two -nonsense -o found", {"one": image, "two": image}, "found")
     affine([image], [image], np.eye(4), iterations=(5,))
     assert capfd.readouterr() == ("", "")
