@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,11 @@ def warp_bytes(volume: Volume) -> bytes:
 
 
 def _packed(data: Array, grid: Grid, *, intent: str = "none", compressed: bool = True) -> bytes:
-    """The file of `data` on a grid. Neither name nor time stands in the gzip header: bytes depend on the image alone."""
-    from isal import igzip
+    """The file of `data` on a grid; bytes depend on the image alone.
 
+    Neither name nor time stands in the gzip header, and zlib packs it: of the same image, ISA-L makes now and then other
+    bytes on some processors.
+    """
     image = nibabel.Nifti1Image(data, grid.matrix)
     image.header.set_xyzt_units("mm", "sec")
     image.header.set_intent(intent)
@@ -45,10 +47,7 @@ def _packed(data: Array, grid: Grid, *, intent: str = "none", compressed: bool =
     image.set_qform(grid.matrix, code=1, strip_shears=True)
     if not compressed:
         return bytes(image.to_bytes())
-    packed = io.BytesIO()
-    with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=packed, mtime=0) as file:
-        file.write(image.to_bytes())
-    return packed.getvalue()
+    return gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
 
 
 def read_warp(path: Path) -> Volume:
