@@ -22,10 +22,10 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest -n 3 -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow"
 
 slow: $(VENV)/.installed
-	$(BIN)/pytest -n 3 -m slow
+	$(BIN)/pytest -n 2 -m slow
 
 # What is derived and kept in the repository: the descriptor and the tables of the README.
 docs: $(VENV)/.installed

@@ -77,11 +77,12 @@ def run_jobs(
     ends itself, so that two runs never write at once. A job waits for those that it names in `after`, however they end.
     """
     at_once, threads = share(jobs, n_cores, memory_mb, threads)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)  # read when the libraries are loaded, in the fork server
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # units side by side would otherwise spin against each other
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "numba", "nibabel", "scipy.ndimage"])
+    heavy = ["torch", "numba", "nibabel", "scipy.ndimage"]  # once for all; one unit loads them itself, if it comes so far
+    context.set_forkserver_preload(heavy if len(jobs) > 1 else [])
     waiting = list(jobs)
     running: dict[Any, tuple[Job, Any]] = {}
     try:

@@ -113,11 +113,11 @@ SIGN = "Sign of the phase"
 
 def _look_at_sign(seen: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """A note on the sign of the phase, and a warning where it looks turned round."""
-    import torch
-
     chi, magnitude = seen.get("chi"), seen.get("magnitude")
     if not isinstance(chi, Volume) or not (chi.data != 0).any():
         return [], []
+    import torch
+
     map_, size = torch.from_numpy(np.array(chi.data, np.float32)), None
     if isinstance(magnitude, Volume):
         size = torch.from_numpy(np.asarray(magnitude.data))

@@ -239,7 +239,6 @@ def _size(volume: Volume) -> str:
 
 def run_unit(task: Task, threads: int) -> dict[str, Any]:
     """Runs one unit in this process and writes its record; gives the record back."""
-    set_threads(threads)
     start = time.time()
     prepared = prepare(task)
     store, plan = prepared.store, prepared.plan
@@ -257,6 +256,7 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
             watcher.say(note)
         values |= prepared.inputs | given
         watcher.seen |= values
+        set_threads(threads)  # loads the numerical libraries, which take longer than reading what cannot be used
         run_plan(plan, values, store, watcher, task.device)
         watcher.given(given)
     else:

@@ -8,6 +8,7 @@ import os
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # test processes side by side would fight for the cores
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of the many commands would compile the package anew
 
 import subprocess
 import sys

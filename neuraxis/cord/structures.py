@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 
+import lazy_loader as lazy
 import numpy as np
-import scipy.ndimage
 
 from neuraxis.cord.vertebrae import vertebra_name
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
+
+scipy = lazy.load("scipy")
 
 _EDGE_MM = 0.8
 """Nearer to the cord's edge than this, or than a voxel, fluid mixes in."""
