@@ -17,7 +17,7 @@ from neuraxis.errors import MissingInput, NeuraxisError, NothingSelected, Output
 from neuraxis.kinds import KINDS, kind_of
 from neuraxis.options import Options, memory_mb, to_toml
 from neuraxis.summary import write_dataset_files, write_group, write_participant_page
-from neuraxis.unit import Task, check_outputs, prepare, run_unit, targets
+from neuraxis.unit import Task, check_outputs, prepare, run_unit, spared, targets
 
 
 def run(options: Options, argv: Sequence[str]) -> int:
@@ -100,6 +100,8 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
     jobs = []
     for task in tasks:
         try:
+            if spared(task, tasks):
+                continue
             shape = images.shape_of(task.unit)  # headers only: the worker reads and hashes what it works on
             if options.dry_run:
                 print(prepare(task).text())

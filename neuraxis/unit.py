@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,20 @@ def prepare(task: Task) -> Prepared:
         reasons = dict.fromkeys(plan.missing.values())
         raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
     return Prepared(task, store, plan, given, inputs)
+
+
+def spared(task: Task, tasks: Sequence[Task]) -> bool:
+    """Whether a unit is there for others alone and none of them takes anything of it, because what it would lend was given."""
+    made = {name for step in kind_of(task.unit).pipeline.steps for name in step.makes}
+    takers = [other for other in tasks if task.unit in other.unit.before]
+    if not takers or not task.options.outputs or made & set(task.options.outputs):
+        return False
+    for taker in takers:
+        lent = made & set(kind_of(taker.unit).pipeline.inputs)
+        plan = prepare(replace(taker, options=replace(taker.options, dry_run=True))).plan
+        if any(lent & set(one.takes) for one in plan.steps if one.fate == "run"):
+            return False
+    return True
 
 
 def names_beside(given: Mapping[str, Path]) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def test_labels_of_other_hands_take_the_place_of_the_atlas(head, tmp_path):
     record = json.loads((tmp_path / "out/logs/sub-01_MEGRE.json").read_text())
     fate = {step["family"]: step["status"] for step in record["steps"]}
     assert fate["regions"] == "given" and fate["gre_registration"] == fate["t1w_alignment"] == "skipped"
+    assert not (tmp_path / "out/logs/sub-01_T1w.json").exists()  # 70 s for nothing
     told = {row["name"] for row in _rows(bids / "derivatives/labels/dseg.tsv")}
     rows = _rows(tmp_path / "out/sub-01/anat/sub-01_seg-regions_stats.tsv")
     assert {row["region"] for row in rows} <= told and len(rows) > 5

@@ -20,6 +20,8 @@ WORDS = (
     "--skip-bids-validation",
     "--masking",
     "magnitude_threshold",
+    "--inversion",
+    "tkd",
     "--nprocs",
     "1",
 )

@@ -72,7 +72,8 @@ def spine(
     places = np.stack(
         np.meshgrid(*[np.arange(n) * s for n, s in zip(shape, voxel, strict=True)], indexing="ij"), axis=-1
     )
-    _, near = cKDTree(line).query(places)
+    _, near = cKDTree(line[:, 1:]).query(places[0, ..., 1:])  # the line lies in a sagittal plane
+    near = np.broadcast_to(near, shape)
     offset = places - line[near]
     s, forward, side = arc[near], (offset * front[near]).sum(axis=-1), offset[..., 0]
     soft, csf, core, body, disc, plate = CONTRASTS[contrast]

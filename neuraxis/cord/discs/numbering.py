@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -145,19 +145,31 @@ class _Messages:
 
 
 def _beyond(room: Array, gap: float) -> Array:
-    """Log-probability that the next disc lies beyond the view, `room` rows away."""
+    """Log-probability that the next disc lies beyond the view, `room` rows away (less than there are rows in all)."""
+    return _beyond_by_room(gap, len(room) + 1)[np.maximum(room, 0)]
+
+
+@cache
+def _beyond_by_room(gap: float, rooms: int) -> Array:
     from scipy.special import log_ndtr
 
-    return np.asarray(log_ndtr((np.log(gap) - np.log(np.maximum(room * _STEP, 0.5))) / _SPREAD))
+    return np.asarray(log_ndtr((np.log(gap) - np.log(np.maximum(np.arange(rooms) * _STEP, 0.5))) / _SPREAD))
+
+
+@cache
+def _prices(gap: float) -> tuple[Array, Array]:
+    """Rows to the next disc, from far to near, and their log-probability."""
+    nearest, farthest = max(round(gap * 0.7 / _STEP), 1), round(gap * 1.4 / _STEP) + 1
+    steps = np.arange(farthest, nearest - 1, -1)
+    return steps, -0.5 * (np.log(steps * _STEP / gap) / _SPREAD) ** 2
 
 
 def _step(end: Array, message: Array, gap: float) -> tuple[Array, Array]:
     """The better of an end here and the best next disc below; and that disc's row (-1: the end)."""
-    nearest, farthest = max(round(gap * 0.7 / _STEP), 1), round(gap * 1.4 / _STEP) + 1
-    steps = np.arange(farthest, nearest - 1, -1)
-    price = -0.5 * (np.log(steps * _STEP / gap) / _SPREAD) ** 2
-    padded = np.concatenate([np.full(farthest, -np.inf), message])
-    reached = np.lib.stride_tricks.sliding_window_view(padded, len(steps))[: len(end)] + price
+    steps, price = _prices(gap)
+    padded = np.concatenate([np.full(steps[0], -np.inf), message])
+    strides = padded.strides * 2
+    reached = np.lib.stride_tricks.as_strided(padded, (len(end), len(steps)), strides) + price
     best = reached.argmax(axis=1)
     rows = np.arange(len(end))
     score = reached[rows, best]
