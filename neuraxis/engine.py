@@ -36,10 +36,10 @@ class Family:
     methods: tuple[Method, ...]
 
     @staticmethod
-    def of(package: types.ModuleType, name: str = "") -> Family:
-        """The family in a package: its last name unless there is another, its docstring's first line, its METHODS."""
+    def of(package: types.ModuleType, name: str = "", more: Sequence[Callable[..., Any]] = ()) -> Family:
+        """The family in a package: its last name unless there is another, its docstring's first line, its METHODS, and `more`."""
         title = (package.__doc__ or "").strip().splitlines()[0].split(":")[0].rstrip(".")
-        return Family(name or package.__name__.split(".")[-1], title, tuple(Method.of(f) for f in package.METHODS))
+        return Family(name or package.__name__.split(".")[-1], title, tuple(Method.of(f) for f in (*package.METHODS, *more)))
 
     def method(self, name: str | None = None) -> Method:
         """The method called `name`, or the default."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from neuraxis.brain.labels import from_t1w, from_template, t1w_from_template
+from neuraxis.brain.region_reference import region
 from neuraxis.brain.statistics import region_statistics
 from neuraxis.brain.t1w import t1w_brain, t1w_position
 from neuraxis.brain.template_registration import gre_to_template, t1w_to_template
@@ -95,7 +96,7 @@ QSM = Pipeline(
             by=_one_of("regions", "Regions of the brain", from_t1w, from_template),
             together=True,
         ),
-        Step(("chi",), by=Family.of(reference)),
+        Step(("chi",), by=Family.of(reference, more=(region,))),
         # what is made when it is asked for
         Step(("chi_two_pass",), by=_only("two_pass", "Two-pass artefact reduction", two_pass)),
         Step(("r2prime",), by=_only("r2prime", "Reversible relaxation", r2prime)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from neuraxis.artifacts import ARTIFACTS
 from neuraxis.bids import images, tables
 from neuraxis.bids.dataset import Unit
 from neuraxis.bids.derivatives import UnitStore, read_image, read_json, write_json
-from neuraxis.engine import Pipeline, Plan, make_plan, to_run
+from neuraxis.engine import Family, Pipeline, Plan, make_plan, to_run
 from neuraxis.engine import run as run_plan
 from neuraxis.errors import DataError, GridMismatch, MissingInput, UsageError
 from neuraxis.executor import set_threads
 from neuraxis.kinds import Facts, Kind, kind_of
 from neuraxis.options import Options
 from neuraxis.pipelines import PIPELINES
+from neuraxis.signature import Method
 from neuraxis.table import Table
 from neuraxis.volume import ROUNDING_MM, Volume
 from neuraxis.watcher import Watcher, step_entry
@@ -92,22 +93,32 @@ def check_outputs(options: Options) -> None:
 
 
 def asked(options: Options) -> frozenset[str]:
-    """What `--outputs` names, and what another pipeline takes for that."""
+    """What `--outputs` names, and what another pipeline takes for that, or for its results where nothing is named."""
     wanted = set(options.outputs)
     for other in PIPELINES:
-        needed = set(options.outputs)
+        lent = {n for one in PIPELINES if one is not other for step in one.steps for n in step.makes} & set(other.inputs)
+        needed = set(options.outputs or results(other))
         for step in reversed(other.steps):
             if needed & set(step.makes):
-                needed |= {need.name for method in step.by.methods for need in method.needs}
-        wanted |= needed & set(other.inputs)
+                needed |= {need.name for method in _thinkable(step.by, options, lent) for need in method.needs}
+        wanted |= needed & lent
     return frozenset(wanted)
 
 
+def _thinkable(family: Family, options: Options, lent: set[str]) -> Iterator[Method]:
+    """The methods that may be taken: the chosen one, else those up to the first that needs nothing lent."""
+    if family.name in options.methods:
+        yield family.method(options.methods[family.name])
+        return
+    for method in family.methods:
+        yield method
+        if not any(need.name in lent for need in method.needs if not need.optional):
+            return
+
+
 def targets(pipeline: Pipeline, options: Options) -> tuple[str, ...]:
-    """What is asked of a pipeline: every result, or what `--outputs` names and what another pipeline takes for that."""
-    if not options.outputs:
-        return results(pipeline)
-    wanted = asked(options)
+    """What is asked of a pipeline: every result or what `--outputs` names, and what another pipeline takes for that."""
+    wanted = asked(options) | (set() if options.outputs else set(results(pipeline)))
     return tuple(name for step in pipeline.steps for name in step.makes if name in wanted)
 
 

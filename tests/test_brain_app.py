@@ -76,7 +76,7 @@ def test_labels_of_other_hands_take_the_place_of_the_atlas(head, tmp_path):
     given.mkdir(parents=True)
     shutil.copy(truth / "sub-01_dseg.nii.gz", given / "sub-01_MEGRE_dseg.nii.gz")
     shutil.copy(bids / "derivatives/truth/dseg.tsv", bids / "derivatives/labels/dseg.tsv")  # inherited
-    neuraxis(bids, tmp_path / "out", "participant", *ASKED)
+    neuraxis(bids, tmp_path / "out", "participant", *ASKED, "--reference", "region", "--set", "reference.region.name=white matter")
     record = json.loads((tmp_path / "out/logs/sub-01_MEGRE.json").read_text())
     fate = {step["family"]: step["status"] for step in record["steps"]}
     assert fate["regions"] == "given" and fate["gre_registration"] == fate["t1w_alignment"] == "skipped"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from neuraxis.table import Table
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,21 @@ def sides() -> dict[int, tuple[str, str]]:
     found: dict[int, tuple[str, str]] = {}
     for one in STRUCTURES:
         found |= {one.left: ("L", one.name), one.right: ("R", one.name)} if one.paired else {one.left: ("B", one.name)}
+    return found
+
+
+_SIDED = re.compile(r"(?i)(?:ctx-)?(left|right|lh|rh|[lr])[-_ ]+(.+)|(.+?)[-_ ]+(left|right|lh|rh|[lr])")
+
+
+def told(names: Table | None) -> dict[int, tuple[str, str]]:
+    """Number -> hemisphere and name: of a given table (index, name), left and right where a name begins or ends with it; else ours."""
+    if names is None:
+        return sides()
+    found = {}
+    for number, text in zip(names["index"].tolist(), names["name"].tolist(), strict=True):
+        match = _SIDED.fullmatch(str(text).strip())
+        side, words = ((match[1] or match[4])[0].upper(), match[2] or match[3]) if match else ("B", str(text).strip())
+        found[int(number)] = (side, words)
     return found
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from neuraxis.brain.regions import sides
+from neuraxis.brain.regions import told
 from neuraxis.table import Table
 from neuraxis.volume import Array, Grid
 
@@ -126,29 +125,16 @@ def _regions(labels: Array, names: Table | None) -> Iterator[tuple[int, str, str
     order = np.argsort(labels, axis=None, kind="stable")
     values, first = np.unique(labels.ravel()[order], return_index=True)
     groups = dict(zip(values.tolist(), np.split(order, first[1:]), strict=True))
-    told = sides() if names is None else _told(names)
+    meanings = told(names)
     halves: dict[str, list[int]] = {}
     for number in sorted(one for one in groups if one):
-        side, name = told.get(number, ("B", f"region {number}"))
+        side, name = meanings.get(number, ("B", f"region {number}"))
         halves.setdefault(name, []).append(number)
         yield number, name, side, np.unravel_index(np.sort(groups[number]), labels.shape)
     for name, both in halves.items():
         if len(both) == 2:
             every = np.sort(np.concatenate([groups[one] for one in both]))
             yield both[0], name, "LR", np.unravel_index(every, labels.shape)
-
-
-_SIDED = re.compile(r"(?i)(?:ctx-)?(left|right|lh|rh|[lr])[-_ ]+(.+)|(.+?)[-_ ]+(left|right|lh|rh|[lr])")
-
-
-def _told(names: Table) -> dict[int, tuple[str, str]]:
-    """Hemisphere and name of the labels of a given table; left and right where the name begins or ends with it."""
-    found = {}
-    for number, text in zip(names["index"].tolist(), names["name"].tolist(), strict=True):
-        match = _SIDED.fullmatch(str(text).strip())
-        side, words = ((match[1] or match[4])[0].upper(), match[2] or match[3]) if match else ("B", str(text).strip())
-        found[int(number)] = (side, words)
-    return found
 
 
 def _figures(values: Array, chance: Array | None) -> dict[str, float]:

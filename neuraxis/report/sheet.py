@@ -131,15 +131,20 @@ def png(pixels: Array) -> bytes:
         return out.getvalue()
     rgba = pixels if pixels.shape[2] == 4 else np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
     for step in (16, 32, 48, 64, 85):  # fine steps where few colours mix, coarse ones where many do
-        coarse = np.minimum((rgba.astype(np.uint32) + step // 2) // step * step, 255)
-        coarse[coarse[..., 3] == 0] = 0
-        packed = coarse[..., 0] << 24 | coarse[..., 1] << 16 | coarse[..., 2] << 8 | coarse[..., 3]
-        colours, index = np.unique(packed, return_inverse=True)
-        if len(colours) <= 256:
+        level = (np.arange(256) + step // 2) // step
+        number = int(level[-1]) + 1
+        table = level * number ** np.arange(3, -1, -1)[:, None]
+        code = sum((table[channel].astype(np.int32)[rgba[..., channel]] for channel in range(3)), table[3].astype(np.int32)[rgba[..., 3]])
+        code[rgba[..., 3] < step - step // 2] = 0  # what cannot be seen has no colour
+        used = np.flatnonzero(np.bincount(code.ravel(), minlength=number**4))
+        if len(used) <= 256:
             break
-    picture = Image.fromarray(index.reshape(packed.shape).astype(np.uint8))
-    picture.putpalette([int(c) >> shift & 255 for c in colours for shift in (24, 16, 8)])
-    alpha = bytes(int(c) & 255 for c in colours)
+    index = np.zeros(number**4, np.uint8)
+    index[used] = np.arange(len(used))
+    picture = Image.fromarray(index[code])
+    colours = np.minimum(used[:, None] // number ** np.arange(3, -1, -1) % number * step, 255)
+    picture.putpalette(colours[:, :3].ravel().tolist())
+    alpha = bytes(colours[:, 3].tolist())
     more = {} if set(alpha) == {255} else {"transparency": alpha}
     picture.save(out, "PNG", compress_level=6, **more)
     return out.getvalue()

@@ -11,7 +11,8 @@ from conftest import SHARED
 from contracts.cord_phantom import path_error
 
 from neuraxis.cord.path import tubular
-from neuraxis.cord.segmentation import polar
+from neuraxis.cord.segmentation import agreed, polar
+from neuraxis.cord.tissues import small
 from neuraxis.numerics.metrics import dice
 from neuraxis.volume import Grid, Volume
 
@@ -67,7 +68,12 @@ def test_diffusion_and_uncropped_images():
     truth = load("sct-testing/t2s/t2s_uncropped_gmseg_manual")
     assert path_error(tubular(load("sct-testing/t2s/t2s_uncropped")), truth)[1] < 3
     mean = load("sct-testing/dmri/dwi_mean")
-    assert path_error(tubular(mean), load("sct-testing/dmri/dwi_mean_centerline-optic"))[1] < 3
+    path = tubular(mean)
+    assert path_error(path, load("sct-testing/dmri/dwi_mean_centerline-optic"))[1] < 3
+    with pytest.warns(UserWarning, match="agree in part only"):  # seen well, but no anatomical contrast: flagged, not refused
+        cord = agreed(mean, small(mean, path), path).oriented()
+    assert (cord.data > 0.5).any((0, 1)).all()
+    assert path_error(path, cord)[1] < 2
 
 
 @pytest.mark.parametrize("subject", ["10062Ses1", "9604"])

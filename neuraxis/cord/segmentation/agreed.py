@@ -17,6 +17,9 @@ scipy = lazy.load("scipy")
 _DOUBTFUL = 0.8
 """Agreement of the two outlines below which somebody must look; where fluid and cord are as bright, it is 0.7."""
 
+_DISPUTED = 0.75
+"""Overlap of the two over all slices below which the network has to be sure of its own."""
+
 _GOOD = 0.75
 """Overlap of the two in a slice from which on a bridge may begin."""
 
@@ -43,7 +46,7 @@ def agreed(
     such slices are left out. Between others, over at most `longest_bridge` along the cord, the outline is led from the last good
     slice above to the first good one below (good: overlap of 0.75), which moves it and blends the distances d; over a longer
     stretch the outline in polar coordinates stays. Both with a warning that names the slices. If most of what the two found does
-    not overlap, there is no cord to be trusted; nor if they agree in part only (Dice under 0.8) and the network is not sure of
+    not overlap, there is no cord to be trusted; nor if they agree in part only (Dice under 0.75) and the network is not sure of
     what it outlined itself.
 
     Parameters
@@ -61,8 +64,8 @@ def agreed(
     least_agreement
         Smallest Dice overlap of the two over all slices; 0 to 1. Larger refuses more images.
     least_confidence
-        Smallest mean probability of cord inside the learned outline where the two agree in part only; 0 to 1. Cords have 0.87 and
-        more. Larger refuses more images.
+        Smallest mean probability of cord inside the learned outline where the two agree in part only; 0 to 1. Cords in
+        anatomical images have 0.87 and more, in a mean diffusion-weighted one 0.76. Larger refuses more images.
     longest_bridge
         Longest stretch without agreement that is bridged; mm, at least 0. At 0 none is.
 
@@ -103,7 +106,7 @@ def agreed(
             f"the outline along edges and the learned one do not agree (Dice {whole:.2f}, and {least_agreement:g} is needed): "
             "what was found is not trusted to be a cord"
         )
-    if whole < _DOUBTFUL and sure < least_confidence:
+    if whole < _DISPUTED and sure < least_confidence:
         raise ValueError(
             f"the outline along edges and the learned one agree in part only (Dice {whole:.2f}), and the network is not sure of its own "
             f"(mean probability {sure:.2f}, and {least_confidence:g} is needed): what was found is not trusted to be a cord"
