@@ -1,5 +1,5 @@
 # make demo: install, simulate two participants, run the app on them.   make test: all checks but the slow ones.
-# make slow: those that take long (about 5 minutes on two cores).
+# make slow: those that take long (about 7 minutes on two cores).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -18,7 +18,7 @@ from neuraxis.bids.dataset import Unit
 from neuraxis.bids.derivatives import UnitStore, read_image, read_json, write_json
 from neuraxis.engine import Family, Pipeline, Plan, make_plan, to_run
 from neuraxis.engine import run as run_plan
-from neuraxis.errors import DataError, GridMismatch, MissingInput, UsageError
+from neuraxis.errors import DataError, GridMismatch, MissingInput, NeuraxisError, UsageError
 from neuraxis.executor import set_threads
 from neuraxis.kinds import Facts, Kind, kind_of
 from neuraxis.options import Options
@@ -165,7 +165,10 @@ def spared(task: Task, tasks: Sequence[Task]) -> bool:
         return False
     for taker in takers:
         lent = made & set(kind_of(taker.unit).pipeline.inputs)
-        plan = prepare(replace(taker, options=replace(taker.options, dry_run=True))).plan
+        try:
+            plan = prepare(replace(taker, options=replace(taker.options, dry_run=True))).plan
+        except NeuraxisError:  # told when its own turn comes
+            return False
         if any(lent & set(one.takes) for one in plan.steps if one.fate == "run"):
             return False
     return True

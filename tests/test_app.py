@@ -212,6 +212,7 @@ def test_bad_images_give_one_sentence_that_names_the_file(bids, tmp_path, name, 
     assert said and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_one_echo_makes_what_one_echo_can(bids, tmp_path):
     for path in (bids / "sub-01/anat").glob("*_echo-[234]_*"):
         path.unlink()

@@ -183,6 +183,7 @@ def test_a_mask_of_another_grid_is_one_sentence(one):
     )
 
 
+@pytest.mark.slow
 def test_a_mask_whose_header_lost_digits_is_taken_with_a_note_and_one_that_lies_elsewhere_is_not(one, neck_bids):
     truth = nibabel.load(neck_bids / "derivatives/truth/sub-01/anat/sub-01_space-T2starw_label-SC_mask.nii.gz")
     voxels = np.asarray(truth.dataobj)
@@ -210,6 +211,7 @@ def test_an_empty_mask_is_one_sentence(one, neck_bids):
     assert "marks no cord" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_lesions_and_their_shares_of_an_atlas_that_is_given(one, neck_bids):
     truth = nibabel.load(neck_bids / "derivatives/truth/sub-01/anat/sub-01_space-T2starw_label-SC_mask.nii.gz")
     cord = np.asarray(truth.dataobj) > 0
