@@ -128,15 +128,8 @@ def prepare(task: Task) -> Prepared:
     kind = kind_of(unit)
     facts = kind.facts(unit)
     store = store_of(task, unit, facts)
-    folders = [Path(text.split("=", 1)[-1]) for text in options.derivatives]
-    for folder in folders:
-        if not folder.is_dir():
-            raise MissingInput(f"There is no folder {folder}, which --derivatives names.")
-    known = [name for step in kind.pipeline.steps for name in step.makes]
-    if not unit.orientations:  # the inputs of several are theirs, and given where they are made
-        known = [*kind.pipeline.inputs, *known]
-    folders.append(options.bids_dir / "derivatives" / "labels")
-    given = store.find_given(folders, known)
+    folders = _folders(options)
+    given = _given(task, store, folders)
     inputs = facts.inputs | kind.borrow(unit, [_findings(task, other, folders) for other in unit.before]) | names_beside(given)
     keys = {name: _text(value) for name, value in inputs.items()}
     if options.dry_run:  # what the units before will make
@@ -157,6 +150,24 @@ def prepare(task: Task) -> Prepared:
     return Prepared(task, store, plan, given, inputs)
 
 
+def _folders(options: Options) -> list[Path]:
+    """Where files of other hands are looked for; raises when one that is named is not there."""
+    folders = [Path(text.split("=", 1)[-1]) for text in options.derivatives]
+    for folder in folders:
+        if not folder.is_dir():
+            raise MissingInput(f"There is no folder {folder}, which --derivatives names.")
+    return [*folders, options.bids_dir / "derivatives" / "labels"]
+
+
+def _given(task: Task, store: UnitStore, folders: Sequence[Path]) -> dict[str, Path]:
+    """What is there of a unit from other hands."""
+    pipeline = kind_of(task.unit).pipeline
+    known = [name for step in pipeline.steps for name in step.makes]
+    if not task.unit.orientations:  # the inputs of several are theirs, and given where they are made
+        known = [*pipeline.inputs, *known]
+    return store.find_given(folders, known)
+
+
 def spared(task: Task, tasks: Sequence[Task]) -> bool:
     """Whether a unit is there for others alone and none of them takes anything of it, because what it would lend was given."""
     made = {name for step in kind_of(task.unit).pipeline.steps for name in step.makes}
@@ -166,6 +177,8 @@ def spared(task: Task, tasks: Sequence[Task]) -> bool:
     for taker in takers:
         lent = made & set(kind_of(taker.unit).pipeline.inputs)
         try:
+            if not _given(taker, store_of(taker, taker.unit, kind_of(taker.unit).facts(taker.unit)), _folders(taker.options)):
+                return False  # without reading the images
             plan = prepare(replace(taker, options=replace(taker.options, dry_run=True))).plan
         except NeuraxisError:  # told when its own turn comes
             return False

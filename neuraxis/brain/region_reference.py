@@ -5,13 +5,11 @@ from __future__ import annotations
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.brain.regions import told
+from neuraxis.brain.regions import SIDE_WORDS, told
 from neuraxis.table import Table
 from neuraxis.volume import Array, Tensor
 
 torch = lazy.load("torch")
-
-_WORDS = {"L": "left ", "R": "right "}
 
 
 def region(
@@ -75,7 +73,7 @@ def _numbers(wanted: str, regions: Array, names: Table | None) -> list[int]:
     meanings = {number: meaning for number, meaning in told(names).items() if number in there}
     called = {number: {str(number)} for number in there}
     for number, (side, text) in meanings.items():
-        called[number] |= {text.lower(), f"{_WORDS.get(side, '')}{text}".lower()}
+        called[number] |= {text.lower(), f"{SIDE_WORDS.get(side, '')}{text}".lower()}
     found = [number for number in sorted(there) if wanted.lower() in called[number]]
     if not found:
         known = ", ".join(sorted({text for _, text in meanings.values()}) or map(str, sorted(there)))

@@ -55,6 +55,10 @@ STRUCTURES = (
     Structure("substantia nigra", "SN", 27, 59),
 )
 
+SIDE_WORDS = {"L": "left ", "R": "right "}
+"""What stands before the name of one half."""
+
+
 def sides() -> dict[int, tuple[str, str]]:
     """Number -> hemisphere (L, R, or B in the middle) and name of the structure."""
     found: dict[int, tuple[str, str]] = {}
@@ -81,4 +85,4 @@ def told(names: Table | None) -> dict[int, tuple[str, str]]:
 def name_of(number: int) -> str:
     """What a label is called, as "left caudate"; an unknown one by its number."""
     side, name = sides().get(number, ("", f"region {number}"))
-    return {"L": "left ", "R": "right "}.get(side, "") + name
+    return SIDE_WORDS.get(side, "") + name

@@ -133,8 +133,10 @@ def png(pixels: Array) -> bytes:
     for step in (16, 32, 48, 64, 85):  # fine steps where few colours mix, coarse ones where many do
         level = (np.arange(256) + step // 2) // step
         number = int(level[-1]) + 1
-        table = level * number ** np.arange(3, -1, -1)[:, None]
-        code = sum((table[channel].astype(np.int32)[rgba[..., channel]] for channel in range(3)), table[3].astype(np.int32)[rgba[..., 3]])
+        place = number ** np.arange(3, -1, -1)
+        code = np.zeros(rgba.shape[:2], np.int32)
+        for channel in range(4):
+            code += (level * place[channel]).astype(np.int32)[rgba[..., channel]]
         code[rgba[..., 3] < step - step // 2] = 0  # what cannot be seen has no colour
         used = np.flatnonzero(np.bincount(code.ravel(), minlength=number**4))
         if len(used) <= 256:
@@ -142,7 +144,7 @@ def png(pixels: Array) -> bytes:
     index = np.zeros(number**4, np.uint8)
     index[used] = np.arange(len(used))
     picture = Image.fromarray(index[code])
-    colours = np.minimum(used[:, None] // number ** np.arange(3, -1, -1) % number * step, 255)
+    colours = np.minimum(used[:, None] // place % number * step, 255)
     picture.putpalette(colours[:, :3].ravel().tolist())
     alpha = bytes(colours[:, 3].tolist())
     more = {} if set(alpha) == {255} else {"transparency": alpha}
