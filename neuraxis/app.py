@@ -94,7 +94,7 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
         codes += [_failed(options, label, name, error, argv, page) for name, (page, error) in problems.items()]
     if not tasks and not codes:
         raise NothingSelected(
-            f"No {' and no '.join(k.nothing for k in KINDS)} of {', '.join('sub-' + one for one in labels)} is selected.",
+            f"Nothing of {', '.join('sub-' + one for one in labels)} is selected: no {', no '.join(k.nothing for k in KINDS)}.",
             "Look at the files in anat/, at the filters, and at --cord and --brain.",
         )
     jobs = []

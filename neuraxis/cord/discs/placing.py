@@ -31,8 +31,20 @@ _SAME = 6
 _ADVICE = "give disc labels in derivatives/labels, or one disc by the knob `first`"
 
 
+_OFF = 0.25
+"""Discs of another image may lie off those seen here by this share of a spacing; at half of one nobody knows which is which."""
+
+
 class Untrusted(Exception):
     """Why nothing is labelled."""
+
+
+class Unnumbered(Untrusted):
+    """Why discs that are seen have no numbers."""
+
+    def __init__(self, reason: str, search: Search, curve: Curve):
+        super().__init__(reason)
+        self.search, self.curve = search, curve
 
 
 def _known(first: str) -> tuple[int, float] | None:
@@ -81,7 +93,8 @@ def labelled(
 ) -> Volume:
     """Labels of the discs that `searcher` sees in the straightened picture.
 
-    With a warning those of another image where none is trusted; all zero without such.
+    Where they cannot be numbered those of another image of the session tell, if they lie on them; where none is seen those of
+    the other image are taken. Either with a warning. All zero where nothing is trusted.
     """
     if not certainty >= 1:
         raise ValueError(f"certainty must be at least 1, not {certainty}")
@@ -93,13 +106,18 @@ def labelled(
     upright, mask = image.oriented(), cord.oriented()
     labels = np.zeros(upright.data.shape[:3], np.int16)
     try:
-        found = _found(upright, mask, centerline, pmj, searcher, known, certainty, likeness)
+        try:
+            found = _found(upright, mask, centerline, pmj, searcher, known, certainty, likeness)
+        except Untrusted as reason:
+            if other_discs is None or not len(other_discs):
+                raise
+            warnings.warn(f"the image alone does not tell the levels: {reason}", stacklevel=3)
+            if not isinstance(reason, Unnumbered):
+                return session(image, cord, other_discs)
+            found = _numbered_by(other_discs, reason.search, reason.curve, upright)
         for number, voxel in found.items():
             labels[voxel] = number
     except Untrusted as reason:
-        if other_discs is not None and len(other_discs):
-            warnings.warn(f"the image alone does not tell the levels: {reason}", stacklevel=3)
-            return session(image, cord, other_discs)
         warnings.warn(f"levels are not trusted: {reason}; {_ADVICE}", stacklevel=3)
     return Volume(labels, upright.grid).onto(image.grid)
 
@@ -132,7 +150,7 @@ def _found(
     if not trusted:
         raise reasons[min(1, len(reasons) - 1)]
     if any(_differ(trusted[0][1], other) for _, other in trusted[1:]):
-        raise Untrusted("two ways of telling the discs give them different numbers")
+        raise Unnumbered("two ways of telling the discs give them different numbers", trusted[0][0], curve)
     return _placed(*trusted[0], curve, upright)
 
 
@@ -169,8 +187,7 @@ def _numbered(
     seen = search.image.rows[::GRID]
     if known is not None:
         number, height = known
-        tips = curve.centre[:, 2] + ROOT * curve.front[:, 2]  # the height that the user saw is the posterior edge's
-        row = int(np.abs(tips / curve.voxel_size[2] - height).argmin())
+        row = int(np.abs(_tips(curve)[:, 2] / curve.voxel_size[2] - height).argmin())  # the user saw the posterior edge's height
         chains = numberings(search.evidence, seen, row // GRID, slack=5, names=search.names).get(number, [])
         chain = max(chains, key=lambda one: one.score, default=None)
         if chain is None or search.evidence[chain.rows[number - chain.first]] <= 0:
@@ -194,11 +211,50 @@ def _numbered(
     ratio = np.exp(min(probable[order[0]] - probable[order[1]], 50.0)) if len(order) > 1 else np.inf
     if ratio < certainty:
         height = round(float(curve.centre[reference * GRID, 2] / curve.voxel_size[2]))
-        raise Untrusted(
+        raise Unnumbered(
             f"{len(rows)} discs are seen, but that near slice {height} may be {disc_name(order[0])} or "
-            f"{disc_name(order[1])} (the first {ratio:.1f} times as probable, {certainty:g} times is asked for)"
+            f"{disc_name(order[1])} (the first {ratio:.1f} times as probable, {certainty:g} times is asked for)",
+            search,
+            curve,
         )
     return best[order[0]]
+
+
+def _numbered_by(other_discs: Table, search: Search, curve: Curve, upright: Volume) -> dict[int, tuple[int, int, int]]:
+    """The discs seen, under the numbers that discs of another image have at their places; Untrusted where they lie beside them."""
+    places = np.column_stack([other_discs[axis] for axis in "xyz"] + [np.ones(len(other_discs))])
+    points = (np.linalg.inv(upright.grid.matrix) @ places.T)[:3].T * curve.voxel_size
+    away = np.linalg.norm(_tips(curve)[None] - points[:, None], axis=2)
+    rows = away.argmin(axis=1)
+    told = {
+        int(number): row / GRID
+        for number, row in zip(other_discs["value"], rows, strict=True)
+        if 0 < row < len(curve.arc) - 1 and search.image.rows[row]
+    }
+    middle = int(search.chain.rows[len(search.chain.rows) // 2])
+    nearest, off = None, np.inf
+    for chains in numberings(search.evidence, search.image.rows[::GRID], middle).values():
+        chain = max(chains, key=lambda one: one.score)
+        offsets = [abs(row - told[number]) for number, row in enumerate(chain.rows, chain.first) if number in told]
+        if offsets and float(np.median(offsets)) < off:
+            nearest, off = chain, float(np.median(offsets))
+    if nearest is None:
+        raise Untrusted("the discs of another image of the session lie beside this image")
+    if off > _OFF * float(np.median(np.abs(np.diff(search.chain.rows)))):
+        raise Untrusted(
+            f"the discs of another image of the session lie {off:.0f} mm off those seen here: somebody moved, or it is another person"
+        )
+    warnings.warn(
+        f"the discs are numbered by those of another image of the session, which lie {off:.0f} mm off (median): their numbers are "
+        "right as far as nobody moved by a level",
+        stacklevel=4,
+    )
+    return _placed(search, nearest, curve, upright)
+
+
+def _tips(curve: Curve) -> Array:
+    """(N, 3) where the posterior edge of a disc usually lies; mm of the upright frame."""
+    return curve.centre + ROOT * curve.front
 
 
 def _junction(curve: Curve, pmj: Volume | None) -> float | None:

@@ -93,8 +93,8 @@ def recognised(
     pmj
         Pontomedullary junction; (X, Y, Z), one voxel of value 50 or none.
     other_discs
-        Discs of the session's reference image: value, and x, y, z in mm (RAS+). Taken, with a warning, where this image does
-        not tell.
+        Discs of the session's reference image: value, and x, y, z in mm (RAS+). They number the discs seen here, if they lie
+        on them, or are taken where none is seen, when this image alone does not tell; with a warning.
     first
         One disc that is known, as "disc:slice", e.g. "3:120" for C2/C3 in upright slice 120; empty lets the image decide.
     certainty
