@@ -13,10 +13,11 @@ from typing import Any
 from neuraxis import __version__, executor
 from neuraxis.bids import dataset, images, validation
 from neuraxis.bids.derivatives import read_json, write_json
+from neuraxis.cohort import check_column, write_group
 from neuraxis.errors import MissingInput, NeuraxisError, NothingSelected, OutputError, UsageError
 from neuraxis.kinds import KINDS, kind_of
 from neuraxis.options import Options, memory_mb, to_toml
-from neuraxis.summary import write_dataset_files, write_group, write_participant_page
+from neuraxis.summary import write_dataset_files, write_participant_page
 from neuraxis.unit import Task, check_outputs, prepare, run_unit, spared, targets
 
 
@@ -29,6 +30,8 @@ def run(options: Options, argv: Sequence[str]) -> int:
     out = options.output_dir.resolve()
     if out == bids.resolve():
         raise UsageError("The output folder is the input data set.", "Name another: the input is only read.")
+    if "group" in options.levels:
+        check_column(bids, options.group_column)
     labels = dataset.choose_participants(bids, options.participant_label) if "participant" in options.levels else []
     code = 0
     if options.reports_only:
@@ -44,12 +47,13 @@ def run(options: Options, argv: Sequence[str]) -> int:
     if options.reports_only:
         for label in sorted({record["participant"] for record in records}):
             write_participant_page(out, label, records, to_toml(options))
-    write_dataset_files(out, bids, records, to_toml(options))
+    steps = []
     if "group" in options.levels:
         if not records:
             raise NothingSelected(f"{out} holds no results of participants.", "Run the level participant first.")
-        write_group(out, bids, records)
+        steps = write_group(out, bids, records, options.group_column)
         _say(f"group: {len(records)} unit(s), {out / 'group.html'}")
+    write_dataset_files(out, bids, records, to_toml(options), steps)
     _tidy(_work(options))
     _say(f"finished in {time.time() - start:.0f} s, exit code {code}; results in {out}")
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
 from neuraxis.errors import MissingInput
 from neuraxis.numerics.upright import signal_on, tilt, upright_of
-from neuraxis.options import Options
+from neuraxis.options import GROUP_COLUMN, Options
 from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.qsm.sign import sign_evidence
 from neuraxis.volume import Volume
@@ -223,22 +224,30 @@ def _cord_facts(unit: Unit) -> Facts:
     )
 
 
-def person(bids_dir: Path, participant: str) -> dict[str, Any]:
-    """Sex (F or M) and age (years) of a participant, as far as participants.tsv tells them in a way that is understood."""
-    found: dict[str, Any] = {}
+_NOBODY_KNOWS = ("", "n/a", "nan", "unknown")
+
+
+def people(bids_dir: Path, group_column: str = GROUP_COLUMN) -> dict[str, dict[str, Any]]:
+    """Participant (with sub-) -> sex (F or M), age (years) and group, as far as participants.tsv tells them in a way that is understood."""
+    found: dict[str, dict[str, Any]] = {}
     for row in participants(bids_dir):
-        if row.get("participant_id", "").removeprefix("sub-") != participant:
-            continue
+        label = row.get("participant_id", "").removeprefix("sub-")
+        one = found.setdefault(f"sub-{label}", {})
         sex = (row.get("sex") or row.get("gender") or "").strip().upper()
         if sex in ("F", "FEMALE", "M", "MALE"):
-            found["sex"] = sex[0]
-        try:
-            age = float(row.get("age") or "")
-        except ValueError:
-            continue
-        if 0 < age < 130:
-            found["age"] = age
+            one["sex"] = sex[0]
+        with contextlib.suppress(ValueError):
+            if 0 < (age := float(row.get("age") or "")) < 130:
+                one["age"] = age
+        if (word := row.get(group_column, "").strip()).lower() not in _NOBODY_KNOWS:
+            one["group"] = word
     return found
+
+
+def person(bids_dir: Path, participant: str) -> dict[str, Any]:
+    """Sex (F or M) and age (years) of a participant, as far as they are known."""
+    known = people(bids_dir).get(f"sub-{participant}", {})
+    return {name: known[name] for name in ("sex", "age") if name in known}
 
 
 def participants(bids: Path) -> list[dict[str, str]]:

@@ -20,6 +20,9 @@ from neuraxis.pipelines import PIPELINES
 
 LEVELS = ("participant", "group")
 
+GROUP_COLUMN = "group"
+"""Where participants.tsv says who belongs together, if nobody tells another column."""
+
 
 def _option(help: str, *flags: str, default: Any = None, science: bool = False, **how: Any) -> Any:
     """A field with its flags and help; `science` options can change results and stand in `run.toml`."""
@@ -113,6 +116,13 @@ class Options:
         type=float,
         metavar="MM",
         science=True,
+    )
+    group_column: str = _option(
+        "Column of participants.tsv that tells which group a participant belongs to; the level group compares the regions of the "
+        "brain between groups. Default: group.",
+        "--group-column",
+        default=GROUP_COLUMN,
+        metavar="NAME",
     )
     skip_bids_validation: bool = _option(
         "Do not run the BIDS validator on the input.",

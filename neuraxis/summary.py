@@ -1,23 +1,19 @@
-"""What is written over many units: dataset files, references, participant pages, and the group's table and page."""
+"""What is written over many units: dataset files, references and participant pages."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from neuraxis import __version__, references
-from neuraxis.artifacts import ARTIFACTS, Artifact
-from neuraxis.bids import tables
+from neuraxis.artifacts import ARTIFACTS
 from neuraxis.bids.derivatives import read_json, write_atomically, write_json
-from neuraxis.errors import NeuraxisError
-from neuraxis.kinds import participants
-from neuraxis.pipelines import CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
-from neuraxis.report import group, page
-from neuraxis.table import Table, cell
+from neuraxis.report import page
+from neuraxis.table import cell
 
 BIDS_VERSION = "1.11.1"
 IGNORED = (
@@ -44,18 +40,20 @@ IGNORED = (
 def software() -> dict[str, str]:
     """Name -> version of what the numbers are computed with."""
     found = {"Neuraxis": __version__, "Python": platform.python_version()}
-    for name in ("numpy", "scipy", "torch", "numba", "nibabel"):
+    for name in ("numpy", "scipy", "torch", "numba", "nibabel", "statsmodels"):
         found[name] = metadata.version(name)
     return found
 
 
-def write_dataset_files(out: Path, bids: Path, records: list[dict[str, Any]], settings: str) -> None:
+def write_dataset_files(
+    out: Path, bids: Path, records: list[dict[str, Any]], settings: str, group_steps: Sequence[dict[str, Any]] = ()
+) -> None:
     """dataset_description.json, README.md, .bidsignore, run.toml, references and methods, status of all units."""
     write_json(out / "dataset_description.json", description(out, bids))
     write_atomically(out / ".bidsignore", "\n".join(IGNORED) + "\n")
     write_atomically(out / "README.md", _readme())
     write_atomically(out / "run.toml", settings)
-    steps = ran(records)
+    steps = [*ran(records), *group_steps]
     uses = references.uses(steps)
     write_atomically(out / "references.txt", references.references_txt(uses, software()))
     write_atomically(out / "references.bib", references.bib(uses, software()))
@@ -126,51 +124,3 @@ def write_participant_page(out: Path, label: str, records: list[dict[str, Any]],
         }
         mine.append({**record, **texts})
     write_atomically(out / f"sub-{label}.html", page.participant_page(mine, out, settings=settings))
-
-
-def write_group(out: Path, bids: Path, records: list[dict[str, Any]]) -> None:
-    """The group's tables with their data dictionaries, and `group.html`."""
-    files: dict[str, str] = {}
-    maps = [record for record in records if record.get("pipeline") in (QSM.name, SPIN_ECHO.name, ORIENTATIONS.name)]
-    if maps:
-        table, dictionary = group.group_table(maps)
-        write_atomically(out / "group_qsm.tsv", table)
-        write_atomically(out / "group_qsm.json", dictionary)
-        files[SPIN_ECHO.name] = "group_qsm.tsv"
-    for artifact in (one for one in ARTIFACTS.values() if one.pooled):
-        name = f"group_{artifact.name.replace('_', '')}"
-        text, pooled = pool(out, records, artifact)
-        if text:
-            write_atomically(out / f"{name}.tsv", text)
-            write_json(out / f"{name}.json", pooled)
-            files.setdefault(CORD_ANAT.name, f"{name}.tsv")
-    found = {record["unit"]: mine for record in records if (mine := tables_of(out, record))}
-    write_atomically(out / "group.html", group.group_page(records, participants(bids), found, files))
-
-
-def pool(out: Path, records: list[dict[str, Any]], artifact: Artifact) -> tuple[str, dict[str, Any]]:
-    """The rows of one kind of table over all units, one below the other, and the data dictionary; empty without any."""
-    rows: list[dict[str, str]] = []
-    heads: dict[str, None] = {}
-    found: dict[str, Any] = {}
-    for path in (out / file for record in records for file in record.get("files", {}).get(artifact.name, ())):
-        try:
-            head, *lines = path.read_text("utf-8").splitlines()
-        except (OSError, ValueError):
-            continue
-        columns = head.split("\t")
-        heads |= dict.fromkeys(columns)
-        rows += [dict(zip(columns, line.split("\t"), strict=False)) for line in lines]
-        found |= {name: text for name, text in read_json(path.with_suffix(".json")).items() if name in columns}
-    lines = ["\t".join(heads), *("\t".join(row.get(name, "n/a") for name in heads) for row in rows)]
-    return ("\n".join(lines) + "\n", found) if rows else ("", {})
-
-
-def tables_of(out: Path, record: dict[str, Any]) -> dict[str, Table]:
-    """The tables of a unit that its record tells of and that can be read."""
-    found = {}
-    for name, (file, *_) in record.get("files", {}).items():
-        if name in ARTIFACTS and ARTIFACTS[name].kind == "table":
-            with contextlib.suppress(NeuraxisError):
-                found[name] = tables.read(out / file, ARTIFACTS[name])
-    return found

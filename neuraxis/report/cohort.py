@@ -16,6 +16,7 @@ from neuraxis.volume import Array
 WIDTH, HEIGHT = 900, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 24, 34
 _STRIP_WIDTH, _STRIP_HEIGHT, _EDGE = 420, 92, 18
+_SCATTER_HEIGHT = 170
 _POINTS = 30_000
 """Points of all lines of a plot together, so that a page over a thousand participants still opens."""
 
@@ -196,3 +197,35 @@ def ticks(low: float, high: float) -> list[float]:
         if len(found) >= 3:
             break
     return found
+
+
+def scatter(title: str, found: Sequence[tuple[float, float, str, str]], slope: float) -> dict[str, Any]:
+    """Where the marks of a scatter plot lie, from (x, y, unit, link), with a line of that slope through the middle of all.
+
+    There must be one point at least.
+    """
+    across, up = [point[0] for point in found], [point[1] for point in found]
+    ends = [(min(v), max(v)) for v in (across, up)]
+    (left, right), (low, high) = ((a - 0.06 * ((b - a) or 1), b + 0.06 * ((b - a) or abs(b) or 1)) for a, b in ends)
+
+    def x(value: float) -> float:
+        return round(_LEFT + (value - left) / (right - left) * (_STRIP_WIDTH - _LEFT - _RIGHT), 1)
+
+    def y(value: float) -> float:
+        return round(_SCATTER_HEIGHT - 24 - (value - low) / (high - low) * (_SCATTER_HEIGHT - 32), 1)
+
+    middle = sum(across) / len(across), sum(up) / len(up)
+    (begin, end), _ = ends
+    heights = [middle[1] + slope * (at - middle[0]) for at in (begin, end)]
+    return {
+        "title": title,
+        "width": _STRIP_WIDTH,
+        "height": _SCATTER_HEIGHT,
+        "left": _LEFT,
+        "right": _STRIP_WIDTH - _RIGHT,
+        "base": _SCATTER_HEIGHT - 24,
+        "points": [{"x": x(a), "y": y(b), "at": a, "value": b, "unit": unit, "href": link, "mark": ""} for a, b, unit, link in found],
+        "line": [{"x": x(at), "y": y(value)} for at, value in zip((begin, end), heights, strict=True)],
+        "x_ticks": [{"x": x(value), "value": value} for value in ticks(left, right)],
+        "y_ticks": [{"y": y(value), "value": value} for value in ticks(low, high)],
+    }

@@ -12,7 +12,7 @@ import numpy as np
 
 from neuraxis.artifacts import ARTIFACTS
 from neuraxis.cord.vertebrae import vertebra_name
-from neuraxis.pipelines import PIPELINES
+from neuraxis.pipelines import PIPELINES, QSM
 from neuraxis.report.cohort import cohort_curves, strip
 from neuraxis.report.plots import finite, metric_title, unit_of
 from neuraxis.report.template import fill, number
@@ -98,6 +98,7 @@ def group_page(
     participants_rows: Sequence[Mapping[str, str]] = (),
     tables: Mapping[str, Mapping[str, Table]] | None = None,
     files: Mapping[str, str] | None = None,
+    regions: Mapping[str, Any] | None = None,
 ) -> str:
     """The page over all units: failures first, then for each pipeline its distributions, curves and table.
 
@@ -112,6 +113,8 @@ def group_page(
         every slice knows its distance to the PMJ) curves along the cord.
     files
         Pipeline -> name of the file with the same numbers.
+    regions
+        What `region_section` makes of the figures per region.
     """
     known = {str(row.get("participant_id", "")): row for row in participants_rows}
     extra = [
@@ -132,6 +135,10 @@ def group_page(
         )
         for name in pipelines
     ]
+    for section in sections if regions else ():
+        if section["name"] == QSM.name:
+            section["cards"] += regions["cards"]  # type: ignore[index]
+            section["regions"] = regions
     for place, section in enumerate(sections, 1):
         section["id"] = "units" if len(sections) == 1 else f"units{place}"
     return fill(
@@ -158,6 +165,7 @@ def _section(
             "unit": _printed(one.unit),
             "curve": None,
             "more": [],
+            "more_title": "",
             "plots": [
                 strip(_STATISTICS[name], [(u["row"].get(f"{one.name}_{name}"), u["unit"], u["href"]) for u in units])
                 for name in _PLOTTED
@@ -192,6 +200,7 @@ def _section(
                 "curve": curve,
                 "plots": [] if curve else strips[:1],
                 "more": strips if curve else strips[1:],
+                "more_title": "Level by level" if curve else "Further levels",
             }
         )
         if metric == CORD_METRICS[0]:
@@ -215,10 +224,11 @@ def _section(
                 "curve": None,
                 "plots": strips[:1],
                 "more": strips[1:],
+                "more_title": "Further levels",
             }
         )
     title = next((one.title for one in PIPELINES if one.name == pipeline), pipeline)
-    return {"title": title, "units": units, "cards": cards, "columns": columns, "file": file}
+    return {"name": pipeline, "title": title, "units": units, "cards": cards, "columns": columns, "file": file, "regions": None}
 
 
 def _printed(unit: str) -> str:

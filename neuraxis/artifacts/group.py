@@ -1,0 +1,54 @@
+"""What the level `group` makes of all participants: tables over the cohort."""
+
+from __future__ import annotations
+
+from neuraxis.artifacts.row import Column, row
+
+_WHO = {
+    "participant_id": Column("", "the participant", text=True),
+    "session_id": Column("", "the session; n/a when there is none", text=True),
+    "image": Column("", "the image, by its name without extension", text=True),
+}
+_WHAT = {
+    "acquisition": Column("", "name of the image without participant, session and run", text=True),
+    "map": Column("", "what is measured, by its name in the glossary", text=True),
+    "unit": Column("", "unit of the figures", text=True),
+    "region": Column("", "structure", text=True),
+    "hemisphere": Column("", "L, R, LR for both together, B in the middle", text=True),
+}
+
+ROWS = (
+    row(
+        "region_outliers",
+        "Who lies apart in a region",
+        "",
+        "(N,)",
+        "one row per value beyond the limit, the farthest first",
+        kind="table",
+        columns=_WHO | _WHAT | {
+            "value": Column("", "mean of the map in the region; unit as in the column unit, as for the next one"),
+            "median": Column("", "median over all"),
+            "robust_z": Column("1", "distance from the median over 1.4826 median absolute deviations"),
+        },
+    ),
+    row(
+        "region_models",
+        "What the mean in a region goes with",
+        "",
+        "(N,)",
+        "one row per effect of age, sex, group or session",
+        kind="table",
+        columns=_WHAT | {
+            "effect": Column("", "age, sex, group or session", text=True),
+            "compared": Column("", "what the estimate is: per year, or one kind less another", text=True),
+            "adjusted_for": Column("", "what else is in the model", text=True),
+            "participants": Column("", "how many are compared", whole=True),
+            "estimate": Column("", "effect; unit as in the column unit, per year for age"),
+            "low": Column("", "lower end of its 95 % confidence interval"),
+            "high": Column("", "upper end"),
+            "standardised": Column("1", "estimate over the residual standard deviation"),
+            "p": Column("1", "probability of an estimate as large if there were no effect"),
+            "p_corrected": Column("1", "false discovery rate over the regions of this map and effect"),
+        },
+    ),
+)  # fmt: skip
