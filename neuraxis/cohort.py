@@ -9,22 +9,31 @@ from typing import Any
 
 import numpy as np
 
+from neuraxis import cohort_template
 from neuraxis.artifacts import ARTIFACTS, Artifact
 from neuraxis.bids import tables
 from neuraxis.bids.derivatives import read_json, write_atomically, write_json
 from neuraxis.brain.group_statistics import region_models, region_outliers
+from neuraxis.brain.group_template import build
+from neuraxis.brain.labels import from_template
+from neuraxis.cohort_processes import LABEL
 from neuraxis.errors import NeuraxisError, UsageError
 from neuraxis.kinds import participants, people
-from neuraxis.options import GROUP_COLUMN
+from neuraxis.options import GROUP_COLUMN, Options
 from neuraxis.pipelines import CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.report import group
 from neuraxis.report.group_regions import region_section
+from neuraxis.report.group_template import template_section
 from neuraxis.signature import Method
-from neuraxis.table import Table, cell
+from neuraxis.table import Table
 
 
-def write_group(out: Path, bids: Path, records: list[dict[str, Any]], group_column: str) -> list[dict[str, Any]]:
-    """The group's tables with their data dictionaries, and `group.html`; returns the steps that were taken, for the references."""
+def write_group(options: Options, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The group's tables with their data dictionaries, its template where it is asked for, and `group.html`.
+
+    Returns the steps that were taken, for the references. Raises what kept the template from being made, after all else is written.
+    """
+    out, bids = options.output_dir.resolve(), options.bids_dir
     files: dict[str, str] = {}
     maps = [record for record in records if record.get("pipeline") in (QSM.name, SPIN_ECHO.name, ORIENTATIONS.name)]
     if maps:
@@ -42,13 +51,23 @@ def write_group(out: Path, bids: Path, records: list[dict[str, Any]], group_colu
     found = {record["unit"]: mine for record in records if (mine := tables_of(out, record))}
     regions, steps = None, []
     if len(rows := _region_rows(records, found)):
-        about = people(bids, group_column)
+        about = people(bids, options.group_column)
         models, outliers = region_models(rows, about), region_outliers(rows)
         names = {one: _write(out, one, table) for one, table in (("region_models", models), ("region_outliers", outliers))}
         links = {str(record["unit"]): f"sub-{record['participant']}.html" for record in records}
         regions = region_section(rows, models, outliers, about, links, names)
         steps = [_step("Effects on the regions", region_models), _step("Who lies apart", region_outliers)]
-    write_atomically(out / "group.html", group.group_page(records, participants(bids), found, files, regions))
+    template, failed = None, None
+    if options.group_template:
+        try:
+            made = cohort_template.make(options, records)
+            template = template_section(made.pictures, made.rounds, made.heads, f"tpl-{LABEL}", out)
+            steps += [_step("Template of the group", build), _step("Regions of the template", from_template)]
+        except NeuraxisError as error:  # the tables and the page are written all the same
+            failed = error
+    write_atomically(out / "group.html", group.group_page(records, participants(bids), found, files, regions, template))
+    if failed is not None:
+        raise failed
     return steps
 
 
@@ -81,13 +100,9 @@ def _region_rows(records: Sequence[Mapping[str, Any]], found: Mapping[str, Mappi
 
 def _write(out: Path, name: str, table: Table) -> str:
     """A table over the cohort, and its data dictionary; the name of the file."""
-    columns = ARTIFACTS[name].columns
-    lines = ["\t".join(table.columns), *("\t".join(cell(value) for value in row.values()) for row in table.rows())]
     file = f"group_{name.replace('_', '')}.tsv"
-    write_atomically(out / file, "\n".join(lines) + "\n")
-    write_json(out / file.replace(".tsv", ".json"), {
-        one: {"Description": columns[one].meaning} | ({"Units": columns[one].unit} if columns[one].unit else {}) for one in table.columns
-    })  # fmt: skip
+    write_atomically(out / file, tables.plain_text(table))
+    write_json(out / file.replace(".tsv", ".json"), tables.plain_dictionary(table, ARTIFACTS[name]))
     return file
 
 

@@ -124,6 +124,13 @@ class Options:
         default=GROUP_COLUMN,
         metavar="NAME",
     )
+    group_template: bool = _option(
+        "Level group: build a template of all participants from their magnitude and susceptibility, bring everybody's maps into it, "
+        "and the regions of the atlas.",
+        "--group-template",
+        default=False,
+        action="store_true",
+    )
     skip_bids_validation: bool = _option(
         "Do not run the BIDS validator on the input.",
         "--skip-bids-validation",

@@ -23,6 +23,7 @@ IGNORED = (
     "references.bib",
     "methods.md",
     "group_*",
+    "tpl-*",
     "*_morph.*",
     "*_centerline.*",
     "*_xfm.*",

@@ -371,5 +371,6 @@ def _record(
         "statistics": former.get("statistics", {}) | watcher.statistics,
         "outputs": outputs,
         "files": files,
+        "given": {name: str(path.resolve()) for name, path in prepared.given.items()},
         "missing": plan.missing,
     }

@@ -30,7 +30,7 @@ from neuraxis.volume import Grid, Volume
 nibabel = lazy.load("nibabel")
 
 ORDER = (
-    "sub ses sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi space split "
+    "tpl sub ses sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi space split "
     "recording chunk atlas seg scale res den label from to mode desc"
 ).split()
 """The order of entities in a BIDS name (BIDS 1.11.1, appendix "Entities")."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from neuraxis.artifacts import Artifact
+from neuraxis.artifacts import Artifact, Column
 from neuraxis.brain import regions
 from neuraxis.cord import vertebrae
 from neuraxis.errors import DataError, MethodError
@@ -39,10 +39,22 @@ def text(table: Table, artifact: Artifact, who: Mapping[str, str]) -> str:
 def dictionary(table: Table, artifact: Artifact) -> dict[str, Any]:
     """The columns of a table, as the data dictionary of BIDS wants them."""
     found: dict[str, Any] = {name: {"Description": meaning} for name, meaning in WHO.items()}
-    for name in table.columns:
-        column = artifact.columns[name]
-        found[name] = {"Description": column.meaning} | ({"Units": column.unit} if column.unit else {})
-    return found
+    return found | plain_dictionary(table, artifact)
+
+
+def plain_text(table: Table) -> str:
+    """The TSV file of a table that says itself whom its rows are about."""
+    lines = ["\t".join(table.columns), *("\t".join(cell(value) for value in row.values()) for row in table.rows())]
+    return "\n".join(lines) + "\n"
+
+
+def plain_dictionary(table: Table, artifact: Artifact) -> dict[str, Any]:
+    """Its data dictionary."""
+    return {name: _column_text(artifact.columns[name]) for name in table.columns}
+
+
+def _column_text(column: Column) -> dict[str, str]:
+    return {"Description": column.meaning} | ({"Units": column.unit} if column.unit else {})
 
 
 def read(path: Path, artifact: Artifact) -> Table:

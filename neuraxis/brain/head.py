@@ -72,7 +72,7 @@ def onto_template(
     channels = [Volume(on(grid, one).data * brain, grid) for one in (image, *more)]
     reference = atlas.template()
     place = np.asarray(reference.data) > 0
-    motion = _affine(channels[0], brain, reference)
+    motion = affine_onto(channels[0], brain, reference)
     templates = [reference]
     if own_contrast:
         back = np.linalg.inv(motion)
@@ -86,7 +86,7 @@ def onto_template(
     return found, overlap(brain, there, around)
 
 
-def _affine(image: Volume, brain: Array, reference: Volume) -> Array:
+def affine_onto(image: Volume, brain: Array, reference: Volume) -> Array:
     """The affine map to the template of the largest mutual information.
 
     Begins with the centres on each other and the axes of the scanner; where the brains do not overlap well then, once more with the

@@ -15,7 +15,7 @@ from neuraxis.cord.vertebrae import vertebra_name
 from neuraxis.pipelines import PIPELINES, QSM
 from neuraxis.report.cohort import cohort_curves, strip
 from neuraxis.report.plots import finite, metric_title, unit_of
-from neuraxis.report.template import fill, number
+from neuraxis.report.template import fill, number, within_sentence
 from neuraxis.table import Table, cell
 
 _STATISTICS = {"mean": "Mean", "sd": "Standard deviation", "median": "Median", "voxels": "Number of voxels"}
@@ -48,7 +48,7 @@ def _columns() -> dict[str, dict[str, Any]]:
         if one.statistics:
             for name, title in _STATISTICS.items():
                 found[f"{one.name}_{name}"] = {
-                    "Description": f"{title} of the {_lower(one.title)} where it is not zero ({one.meaning})",
+                    "Description": f"{title} of the {within_sentence(one.title)} where it is not zero ({one.meaning})",
                     "Units": "voxels" if name == "voxels" else one.unit,
                 }
     found["seconds"] = {"Description": "Time that the unit took in its last run", "Units": "s"}
@@ -56,10 +56,6 @@ def _columns() -> dict[str, dict[str, Any]]:
     found["warnings"] = {"Description": "Number of warnings", "Units": "count"}
     found["error"] = {"Description": "What went wrong; n/a when nothing did"}
     return {name: {"Units": "n/a", **what} for name, what in found.items()}
-
-
-def _lower(title: str) -> str:
-    return title[:1].lower() + title[1:] if title[1:2].islower() else title
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +95,7 @@ def group_page(
     tables: Mapping[str, Mapping[str, Table]] | None = None,
     files: Mapping[str, str] | None = None,
     regions: Mapping[str, Any] | None = None,
+    template: Mapping[str, Any] | None = None,
 ) -> str:
     """The page over all units: failures first, then for each pipeline its distributions, curves and table.
 
@@ -115,6 +112,8 @@ def group_page(
         Pipeline -> name of the file with the same numbers.
     regions
         What `region_section` makes of the figures per region.
+    template
+        What `template_section` makes of the template of the cohort.
     """
     known = {str(row.get("participant_id", "")): row for row in participants_rows}
     extra = [
@@ -143,6 +142,7 @@ def group_page(
         section["id"] = "units" if len(sections) == 1 else f"units{place}"
     return fill(
         "group.html.jinja",
+        template=template,
         units=units,
         extra=extra,
         sections=sections,

@@ -65,11 +65,11 @@ def _step(record: Mapping[str, Any], root: Path, name: str) -> dict[str, Any]:
     step = {**_STEP, **record, "id": name}
     step["makes"] = [_title(one) for one in step["makes"]]
     step["changed"] = sum(not knob.get("default", True) for knob in step["knobs"])
-    step["figures"] = [_figure(figure, root, f"{name}-figure{n}") for n, figure in enumerate(step["figures"], 1)]
+    step["figures"] = [figure_in_page(figure, root, f"{name}-figure{n}") for n, figure in enumerate(step["figures"], 1)]
     return step
 
 
-def _figure(figure: Mapping[str, Any], root: Path, name: str) -> dict[str, Any]:
+def figure_in_page(figure: Mapping[str, Any], root: Path, name: str) -> dict[str, Any]:
     """A picture, and the one that lies over it where there is one: both inside the page."""
     plain = _embedded(root, figure["file"])
     over = _embedded(root, figure["over"])["src"] if figure.get("over") and plain["src"] else ""

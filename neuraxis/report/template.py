@@ -85,3 +85,8 @@ def heading(title: str) -> tuple[str, str]:
     """ "Dipole inversion: from the local field ..." -> its heading and the rest."""
     head, _, rest = title.partition(": ")
     return head, rest[:1].upper() + rest[1:]
+
+
+def within_sentence(title: str) -> str:
+    """A title as it stands within a sentence: "Susceptibility" is "susceptibility", but "R2*" stays."""
+    return title[:1].lower() + title[1:] if title[1:2].islower() else title
