@@ -141,7 +141,12 @@ def _find_spin_echo(
     return ([], []) if options.cord else spin_echo.spin_echo_units(options.bids_dir, label, filters, files)
 
 
-_LENT = ("r2", "t1w_brain", "t1w_mask", "t1w_regions", "t1w_region_probability", "t1w_region_trust", "region_names")
+_LENT = tuple(
+    name
+    for name in QSM.inputs
+    if name == "region_names" or any(name in step.makes for one in (SPIN_ECHO, BRAIN_ANAT) for step in one.steps)
+)
+"""What a gradient echo takes of the session's other images: R2, what is known of the T1w, and the names of given regions."""
 
 
 def _lent(unit: Unit, others: Others) -> dict[str, Any]:

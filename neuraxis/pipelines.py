@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from neuraxis.brain.labels import from_t1w, from_template, t1w_from_template
+from neuraxis.brain.nuclei import nuclei_from_t1w, nuclei_from_template, t1w_nuclei
 from neuraxis.brain.region_reference import region
 from neuraxis.brain.statistics import region_statistics
 from neuraxis.brain.t1w import t1w_brain, t1w_position
 from neuraxis.brain.template_registration import gre_to_template, t1w_to_template
+from neuraxis.brain.tissues import t1w_tissues, tissues_from_t1w
 from neuraxis.cord import centerline, compression, discs, path, points, segmentation, structures, tissues
 from neuraxis.cord.aggregate import shape_levels
 from neuraxis.cord.bridges import tissue_bridges
@@ -71,7 +73,8 @@ QSM = Pipeline(
     "qsm",
     "Quantitative susceptibility mapping and relaxometry of one gradient-echo acquisition",
     inputs=("phase", "magnitude", "echo_times", "echo_spacing", "field_strength", "r2", "t1w_brain", "t1w_mask", "t1w_regions",
-            "t1w_region_probability", "t1w_region_trust", "region_names"),
+            "t1w_region_probability", "t1w_region_trust", "region_names", "t1w_gray_probability", "t1w_white_probability",
+            "t1w_fluid_probability", "t1w_nucleus_probability"),
     steps=(
         Step(("combined_magnitude",), by=_only("combination", "Combined magnitude", root_sum_of_squares)),
         Step(("phase_quality",), by=_only("quality", "Phase quality", phase_quality)),
@@ -96,6 +99,8 @@ QSM = Pipeline(
             by=_one_of("regions", "Regions of the brain", from_t1w, from_template),
             together=True,
         ),
+        Step(("gray_probability", "white_probability", "fluid_probability"), by=_only("tissues", "Tissues of the brain", tissues_from_t1w)),
+        Step(("nucleus_probability",), by=_one_of("nuclei", "Deep nuclei, one by one", nuclei_from_t1w, nuclei_from_template)),
         Step(("chi",), by=Family.of(reference, more=(region,))),
         # what is made when it is asked for
         Step(("chi_two_pass",), by=_only("two_pass", "Two-pass artefact reduction", two_pass)),
@@ -131,6 +136,11 @@ BRAIN_ANAT = Pipeline(
             by=_only("t1w_regions", "Regions of the brain in the T1w", t1w_from_template),
             together=True,
         ),
+        Step(
+            ("t1w_gray_probability", "t1w_white_probability", "t1w_fluid_probability"),
+            by=_only("t1w_tissues", "Tissues in the T1w", t1w_tissues),
+        ),
+        Step(("t1w_nucleus_probability",), by=_only("t1w_nuclei", "Deep nuclei in the T1w, one by one", t1w_nuclei)),
     ),
     memory=(1150, 60, 10),
 )

@@ -15,6 +15,7 @@ import pytest
 from conftest import neuraxis
 
 ASKED = ("--brain", "--skip-bids-validation", "--outputs", "chi", "region_statistics")
+MAPS = ("gray_probability", "white_probability", "fluid_probability", "nucleus_probability")
 MADE = {
     "space-T1w_desc-brain_mask.nii.gz", "space-T1w_desc-brain_T1w.nii.gz", "from-MNI152NLin2009cAsym_to-T1w_mode-image_xfm.nii.gz",
     "from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz", "from-T1w_to-MNI152NLin2009cAsym_mode-image_desc-overlap_xfm.tsv",
@@ -23,6 +24,7 @@ MADE = {
     "seg-regions_probseg.nii.gz", "seg-regions_trust.tsv", "seg-regions_stats.tsv",
 }  # fmt: skip
 """What is asked for and all that it is made of; the maps themselves are in the golden list."""
+TISSUES = {f"{space}{what}_probseg.nii.gz" for space in ("", "space-T1w_") for what in ("label-GM", "label-WM", "label-CSF", "seg-nuclei")}
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +46,25 @@ def _labels(path: Path) -> np.ndarray:
 @pytest.mark.slow
 def test_regions_through_the_t1w(head):
     out = head.parent / "out"
-    neuraxis(head, out, "participant", "group", *ASKED)
+    neuraxis(head, out, "participant", "group", *ASKED, *MAPS)
     anat = out / "sub-01/anat"
     names = {path.name.removeprefix("sub-01_") for path in anat.iterdir() if path.suffix != ".json"}
-    assert {name for name in names if "seg-" in name or "xfm" in name or "T1w" in name} == MADE
+    assert {name for name in names if "seg-" in name or "xfm" in name or "T1w" in name or "label-" in name} == MADE | TISSUES
     found, truth = _labels(anat / "sub-01_seg-regions_dseg.nii.gz"), _labels(head / "derivatives/truth/sub-01/anat/sub-01_dseg.nii.gz")
     told = {int(row["index"]): row["name"] for row in _rows(head / "derivatives/truth/dseg.tsv")}
     for name, mine in (("caudate", (11, 50)), ("putamen", (12, 51)), ("thalamus", (10, 49))):
         real = np.isin(truth, [number for number, text in told.items() if name in text.lower()])
         assert real.any() and 2 * (np.isin(found, mine) & real).sum() > 0.6 * (np.isin(found, mine).sum() + real.sum()), name
+    tissues = {one: np.asarray(nibabel.load(anat / f"sub-01_label-{one}_probseg.nii.gz").dataobj) for one in ("GM", "WM", "CSF")}
+    inside = sum(tissues.values()) > 0.5
+    assert sum(tissues.values())[inside].mean() == pytest.approx(1, abs=0.03)
+    for name, one in (("white matter", "WM"), ("grey matter", "GM"), ("CSF", "CSF")):
+        real = np.isin(truth, [number for number, text in told.items() if text == name])
+        assert tissues[one][real & inside].mean() > 0.7, name
+    nuclei = nibabel.load(anat / "sub-01_seg-nuclei_probseg.nii.gz")
+    order = json.loads((anat / "sub-01_seg-nuclei_probseg.json").read_text())["LabelMap"]
+    assert nuclei.shape[3] == len(order) == 18 and order[:2] == ["left caudate", "right caudate"]
+    assert np.asarray(nuclei.dataobj)[..., order.index("left putamen")][found == 12].mean() > 0.5
     rows = {(row["region"], row["hemisphere"], row["map"]): row for row in _rows(anat / "sub-01_seg-regions_stats.tsv")}
     chi = np.asarray(nibabel.load(anat / "sub-01_Chimap.nii.gz").dataobj)
     here = (found == 12) & (_labels(anat / "sub-01_desc-local_mask.nii.gz") > 0)

@@ -7,7 +7,37 @@ from neuraxis.artifacts.row import Column, File, View, row
 _T1W = ("space", "T1w")
 _MNI = "MNI152NLin2009cAsym"
 
+_TISSUES = {"gray": ("GM", "grey matter"), "white": ("WM", "white matter"), "fluid": ("CSF", "fluid in and around the brain")}
+
 ROWS = (
+    *(
+        row(
+            f"{where}{tissue}_probability",
+            f"Tissue {label}" + (" in the T1w" if where else ""),
+            "1",
+            "(X, Y, Z)",
+            f"0 to 1, {words}; the three tissues add up to 1 in the brain",
+            keep="asked",
+            within=(0, 1),
+            file=File("probseg", entities=((_T1W, ("label", label)) if where else (("label", label),)), derived=True),
+            view=View(low=0, high=1),
+        )
+        for where in ("t1w_", "")
+        for tissue, (label, words) in _TISSUES.items()
+    ),
+    *(
+        row(
+            f"{where}nucleus_probability",
+            "Probability of the deep nuclei" + (" in the T1w" if where else ""),
+            "1",
+            "(X, Y, Z, R)",
+            "0 to 1, one volume per nucleus; their names stand in LabelMap",
+            keep="asked",
+            names="nuclei",
+            file=File("probseg", entities=((_T1W, ("seg", "nuclei")) if where else (("seg", "nuclei"),)), derived=True),
+        )
+        for where in ("t1w_", "")
+    ),
     row(
         "t1w_mask",
         "Brain in the T1w",

@@ -64,7 +64,8 @@ class Artifact:
     `--outputs` names it) or "never" (only ever in the work folder).
     `kind`: a map (numbers per voxel), a mask (0 or 1), labels (whole numbers per voxel), a warp
     (a displacement per voxel), a table, a number, numbers or a text.
-    `within`: the range that a given file has to keep to. `names`: what the labels are called, for their table.
+    `within`: the range that a given file has to keep to. `names`: what the labels are called, for their table, or the
+    volumes of a map of probabilities, for its sidecar.
     `pooled`: the tables of all participants are put into one at the level of the group.
     """
 
@@ -79,7 +80,7 @@ class Artifact:
     view: View | None = None
     statistics: bool = field(default=False)
     columns: Mapping[str, Column] = field(default_factory=dict)
-    names: Literal["", "vertebrae", "discs", "spinal_levels", "lesions", "regions"] = ""
+    names: Literal["", "vertebrae", "discs", "spinal_levels", "lesions", "regions", "nuclei"] = ""
     within: tuple[float, float] | None = None
     pooled: bool = False
 

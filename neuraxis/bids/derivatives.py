@@ -173,7 +173,7 @@ class UnitStore:
             text = self.metadata(artifact, key, by, number if file.per_echo else None)
             for twin in (*self._twins(path, file.twins), path):  # the sidecar that `has` looks at comes last of all
                 write_atomically(twin, content)
-                if artifact.names:
+                if artifact.kind == "labels" and artifact.names:
                     write_atomically(self._sidecar(twin).with_suffix(".tsv"), tables.label_table(artifact.names, part))
                 write_json(self._sidecar(twin), text)
         back = (
@@ -219,6 +219,8 @@ class UnitStore:
         text: dict[str, Any] = {"Description": f"{artifact.title}: {artifact.meaning}."}
         if file.unit:
             text["Units"] = file.unit
+        if artifact.kind == "map" and artifact.names:
+            text["LabelMap"] = tables.label_map(artifact.names)
         text.update(dict(file.metadata))
         text.update(self.shared)
         if self.field_strength is not None:

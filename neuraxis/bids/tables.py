@@ -118,3 +118,9 @@ def label_table(names: str, data: Any) -> str:
     }[names]
     found = [int(value) for value in np.unique(data) if value]
     return "index\tname\n" + "".join(f"{value}\t{name_of(value)}\n" for value in found)
+
+
+def label_map(names: str) -> list[str]:
+    """What the volumes of a map of probabilities are of, in order, as its sidecar says it (LabelMap)."""
+    structures = {"nuclei": regions.NUCLEI}[names]
+    return [regions.name_of(number) for one in structures for number in (one.left, one.right)]

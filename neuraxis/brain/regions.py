@@ -55,6 +55,9 @@ STRUCTURES = (
     Structure("substantia nigra", "SN", 27, 59),
 )
 
+NUCLEI = STRUCTURES[:9]
+"""Those whose probabilities are told one by one: the deep nuclei that the atlas of the package has."""
+
 SIDE_WORDS = {"L": "left ", "R": "right "}
 """What stands before the name of one half."""
 

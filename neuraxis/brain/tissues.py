@@ -28,7 +28,7 @@ def t1w_tissues(
     t1w_mask: Volume,
     warp_from_template: Volume,
     *,
-    neighbours: float = 0.3,
+    neighbours: float = 0.5,
     rounds: int = 15,
 ) -> tuple[Volume, Volume, Volume]:
     """Probabilities of grey matter, white matter and fluid in the T1w.
@@ -87,7 +87,7 @@ def t1w_tissues(
 
     def whole(part: Array) -> Volume:
         data = np.zeros(inside.shape, np.float32)
-        data[inside] = part
+        data[inside] = part.clip(0, 1)
         return Volume(data, t1w_mask.grid)
 
     return whole(cortex + deep), whole(white), whole(fluid)
@@ -102,14 +102,22 @@ def tissues_from_t1w(
     ----------
     t1w_position
         Rigid motion from places of this image to places of the T1w.
-    t1w_gray_probability, t1w_white_probability, t1w_fluid_probability
-        In the T1w; 0 to 1, (X, Y, Z).
+    t1w_gray_probability
+        Of grey matter in the T1w; 0 to 1, (X, Y, Z).
+    t1w_white_probability
+        Of white matter.
+    t1w_fluid_probability
+        Of fluid.
     mask
         The brain in this image; bool, (X, Y, Z). Its grid is that of the result.
 
     Returns
     -------
     Probabilities of grey matter, white matter and fluid; 0 to 1, (X, Y, Z), zero outside the mask and where the T1w shows no brain.
+
+    Raises
+    ------
+    ValueError: the images lie on several grids.
 
     References
     ----------
