@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+from collections.abc import Sequence
 
 import numpy as np
 
+from neuraxis.brain.regions import FLUIDS, STRUCTURES
 from neuraxis.volume import Array, Grid, Volume
 
 _SHARE = 200.0
@@ -51,25 +53,62 @@ def probability(number: int) -> Volume:
     return Volume(found, Grid.of(found.shape, matrix))
 
 
-def in_the_contrast_of(image: Array, sure: float = 0.7) -> Array:
-    """The template as an image would show it that has this brightness where the atlas is laid on it; (X, Y, Z).
+_VENTRICLE = 4
+"""The lateral ventricles."""
+
+_LIKE_FLUID = 4.0
+"""Standard deviations (from the median absolute deviation) from the brightness of the ventricles within which a voxel looks like fluid."""
+
+_REMAIN = 0.1
+"""Share of a structure that must not look like fluid for the rest to be taken for fluid that lies there by error."""
+
+
+def in_the_contrast_of(images: Sequence[Array], sure: float = 0.7) -> list[Array]:
+    """The template as images would show it that have this brightness where the atlas is laid on them; (X, Y, Z) each.
+
+    Left and right are one structure. Voxels of a structure that look like the fluid of the ventricles in every image do not count: the
+    head is only roughly registered, and larger ventricles lie where the caudate is expected.
 
     Parameters
     ----------
-    image
-        An image on the template's grid, roughly registered; (X, Y, Z), zero where it is not known.
+    images
+        Images on the template's grid, roughly registered; (X, Y, Z), zero where they are not known.
     sure
         Probability above which a voxel tells of its structure; 0 to 1.
     """
     names, shares, _ = _slots()
     chance = shares.astype(np.float32) / np.float32(_SHARE)
-    bright = np.zeros(256, np.float32)
-    known = image != 0
-    for number in numbers():
-        here = known & (names[..., 0] == number) & (chance[..., 0] > sure)
-        if here.sum() < 8:
-            here = known & (names[..., 0] == number)
-        bright[number] = np.median(image[here]) if here.any() else np.nan
+    halves = {one.right: one.left for one in STRUCTURES}
+    likely = names[..., 0]
+    known = images[0] != 0
+    where = {}
+    for number in {halves.get(number, number) for number in numbers()}:
+        here = known & np.isin(likely, [one for one in numbers() if halves.get(one, one) == number])
+        surely = here & (chance[..., 0] > sure)
+        where[number] = np.nonzero(surely if surely.sum() >= 8 else here)
+    fluid = [_middle(image[where[_VENTRICLE]]) for image in images]
+    bright = np.full((len(images), 256), np.nan, np.float32)
+    for number, here in where.items():
+        values = np.stack([image[here] for image in images])
+        if next(one for one in STRUCTURES if one.left == number).name not in FLUIDS and values.size:
+            wet = np.all([np.abs(row - middle) <= _LIKE_FLUID * spread for row, (middle, spread) in zip(values, fluid, strict=True)], axis=0)
+            if (~wet).mean() >= _REMAIN:
+                values = values[:, ~wet]
+        if values.size:
+            bright[:, number] = np.median(values, axis=1)
+    for one in STRUCTURES:
+        bright[:, one.right] = bright[:, one.left]
     rest = chance.sum(axis=-1)
-    values = np.where(np.isnan(bright), np.nanmedian(bright), bright)[names]
-    return np.where(rest > 0.5, (values * chance).sum(axis=-1) / np.maximum(rest, 1e-6), 0).astype(np.float32)
+    found = []
+    for row in bright:
+        values = np.where(np.isnan(row), np.nanmedian(row), row)[names]
+        found.append(np.where(rest > 0.5, (values * chance).sum(axis=-1) / np.maximum(rest, 1e-6), 0).astype(np.float32))
+    return found
+
+
+def _middle(values: Array) -> tuple[float, float]:
+    """Median, and standard deviation by the median absolute deviation; of nothing, one that nothing is like."""
+    if not values.size:
+        return 0.0, -1.0
+    middle = float(np.median(values))
+    return middle, 1.4826 * float(np.median(np.abs(values - middle)))

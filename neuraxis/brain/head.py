@@ -76,8 +76,8 @@ def onto_template(
     templates = [reference]
     if own_contrast:
         back = np.linalg.inv(motion)
-        laid = [Volume(resampled(one, reference.grid, back), reference.grid) for one in channels]
-        templates = [Volume(atlas.in_the_contrast_of(one.data), reference.grid) for one in laid]
+        laid = [resampled(one, reference.grid, back) for one in channels]
+        templates = [Volume(one, reference.grid) for one in atlas.in_the_contrast_of(laid)]
     around = scipy.ndimage.distance_transform_edt(~brain, sampling=grid.voxel_size) <= _REACH
     found = deformable(
         channels, templates, motion, iterations=iterations, smoothing=smoothing, mask=Volume(around.astype(np.float32), grid)

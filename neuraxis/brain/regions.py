@@ -55,6 +55,9 @@ STRUCTURES = (
     Structure("substantia nigra", "SN", 27, 59),
 )
 
+FLUIDS = ("lateral ventricle", "inferior lateral ventricle", "third ventricle", "fourth ventricle", "cerebrospinal fluid")
+"""Structures that are filled with cerebrospinal fluid."""
+
 NUCLEI = STRUCTURES[:9]
 """Those whose probabilities are told one by one: the deep nuclei that the atlas of the package has."""
 

@@ -79,7 +79,8 @@ def gre_to_template(
     """Registration of a gradient echo to the template MNI152NLin2009cAsym, for sessions without a T1w.
 
     The affine map is that of the largest mutual information with the T1w template. Then the template takes the contrast of the images:
-    in every structure of the atlas their median where it is laid on them. So magnitude and susceptibility, in which the deep nuclei
+    in every structure of the atlas their median where it is laid on them, without what looks like the fluid of the ventricles in a
+    structure that holds none. So magnitude and susceptibility, in which the deep nuclei
     show, are registered deformably by local correlation (picsl-greedy), together, with equal weights.
 
     Parameters

@@ -7,7 +7,7 @@ import numpy as np
 
 from neuraxis.brain import atlas
 from neuraxis.brain.labels import matrix_of
-from neuraxis.brain.regions import STRUCTURES
+from neuraxis.brain.regions import FLUIDS, STRUCTURES
 from neuraxis.numerics.deformation import displacement_at, moved, places_of, sampled
 from neuraxis.table import Table
 from neuraxis.volume import Array, Grid, Volume
@@ -15,7 +15,6 @@ from neuraxis.volume import Array, Grid, Volume
 scipy = lazy.load("scipy")
 
 _WHITE = ("cerebral white matter", "cerebellar white matter", "brain stem", "ventral diencephalon")
-_FLUID = ("lateral ventricle", "inferior lateral ventricle", "third ventricle", "fourth ventricle", "cerebrospinal fluid")
 _CORTEX = ("cerebral cortex", "cerebellar cortex", "hippocampus", "amygdala")
 """All other structures are deep grey matter, whose brightness lies between that of cortex and white matter."""
 
@@ -145,7 +144,7 @@ def _averaged(volume: Volume, grid: Grid) -> Volume:
 def _priors(places: Array) -> Array:
     """(4, N) probabilities of the atlas at places of the template: fluid, cortex, deep grey matter, white matter."""
     classes = {number: 2 for number in atlas.numbers()}
-    for which, names in ((0, _FLUID), (1, _CORTEX), (3, _WHITE)):
+    for which, names in ((0, FLUIDS), (1, _CORTEX), (3, _WHITE)):
         classes |= {number: which for one in STRUCTURES if one.name in names for number in (one.left, one.right)}
     found = np.zeros((4, len(places)), np.float32)
     for number in atlas.numbers():

@@ -107,10 +107,33 @@ def test_the_template_takes_the_contrast_of_an_image():
     image = np.zeros(reference.data.shape, np.float32)
     for number, value in truth.items():
         image[names == number] = value
-    found = atlas.in_the_contrast_of(image)
+    (found,) = atlas.in_the_contrast_of([image])
     for number, value in truth.items():
         sure = (names == number) & (atlas._slots()[1][..., 0] > 190)
         assert np.median(found[sure]) == pytest.approx(value, rel=0.06)
+
+
+def test_fluid_that_lies_on_the_caudate_by_error_does_not_count():
+    """Large ventricles reach over two thirds of the place where the caudate is expected."""
+    names = atlas._slots()[0][..., 0]
+    random = np.random.default_rng(2)
+    values = {4: (95.0, 0.0), 43: (95.0, 0.0), 11: (70.0, 0.06), 50: (70.0, 0.06), 2: (72.0, -0.03), 41: (72.0, -0.03)}
+    images = [np.zeros(names.shape, np.float32) for _ in range(2)]
+    for number, of in values.items():
+        for image, value in zip(images, of, strict=True):
+            image[names == number] = value
+    wet = np.isin(names, (11, 50)) & (random.random(names.shape) < 2 / 3)
+    for image, value, noise in zip(images, values[4], (1.0, 0.005), strict=True):
+        image[wet] = value
+        image[image != 0] += noise * random.standard_normal(int((image != 0).sum())).astype(np.float32)
+    images[1] += np.float32(1e-6)
+    magnitude, chi = atlas.in_the_contrast_of(images)
+    sure = np.isin(names, (11, 50)) & (atlas._slots()[1][..., 0] > 190)
+    assert np.median(magnitude[sure]) == pytest.approx(70, abs=2) and np.median(chi[sure]) == pytest.approx(0.06, abs=0.01)
+    ventricle = np.isin(names, (4, 43)) & (atlas._slots()[1][..., 0] > 190)
+    assert np.median(magnitude[ventricle]) == pytest.approx(95, abs=1)
+    drowned = [np.where(np.isin(names, (11, 50)), np.float32(of), image) for image, of in zip(images, values[4], strict=True)]
+    assert np.median(atlas.in_the_contrast_of(drowned)[0][sure]) == pytest.approx(95, abs=3), "all that is there is believed"
 
 
 def test_wrong_knobs_are_refused():
