@@ -57,14 +57,14 @@ def write_group(options: Options, records: list[dict[str, Any]]) -> list[dict[st
         links = {str(record["unit"]): f"sub-{record['participant']}.html" for record in records}
         regions = region_section(rows, models, outliers, about, links, names)
         steps = [_step("Effects on the regions", region_models), _step("Who lies apart", region_outliers)]
-    template, failed = None, None
+    made, failed = cohort_template.former(out), None
     if options.group_template:
         try:
             made = cohort_template.make(options, records)
-            template = template_section(made.pictures, made.rounds, made.heads, f"tpl-{LABEL}", out)
             steps += [_step("Template of the group", build), _step("Regions of the template", from_template)]
         except NeuraxisError as error:  # the tables and the page are written all the same
-            failed = error
+            made, failed = None, error
+    template = template_section(made.pictures, made.rounds, made.heads, f"tpl-{LABEL}", out) if made else None
     write_atomically(out / "group.html", group.group_page(records, participants(bids), found, files, regions, template))
     if failed is not None:
         raise failed

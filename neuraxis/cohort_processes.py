@@ -107,6 +107,23 @@ def read_template(path: Path) -> group_mean.Template:
     return group_mean.Template(tuple(Volume(one, grid) for one in arrays["channels"]), Volume(arrays["mask"], grid))
 
 
+def save_progress(path: Path, progress: group_template.Progress, key: str) -> None:
+    """Writes how far the template has come, whole or not at all."""
+    template, names = progress.template, sorted(progress.affines)
+    keep(path, key=key, channels=np.stack([np.asarray(one.data) for one in template.channels]), mask=template.mask.data,
+         matrix=template.mask.grid.matrix, names=np.array(names), affines=np.stack([progress.affines[one] for one in names]),
+         rows=np.array(json.dumps(progress.rows)))  # fmt: skip
+
+
+def read_progress(path: Path, key: str) -> group_template.Progress | None:
+    """How far a former run came with the same images; None where there is none."""
+    if not has(path, key):
+        return None
+    arrays = held(path)
+    affines = dict(zip(arrays["names"].tolist(), arrays["affines"], strict=True))
+    return group_template.Progress(read_template(path), affines, tuple(json.loads(str(arrays["rows"]))))
+
+
 def read_laid(head: group_mean.Head, path: Path) -> group_mean.Laid:
     arrays = held(path)
     found = Deformation(arrays["affine"], Volume(arrays["displacement"], Grid.of(arrays["displacement"].shape, arrays["matrix"])))

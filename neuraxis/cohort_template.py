@@ -5,26 +5,20 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neuraxis import __version__, executor
-from neuraxis.artifacts import ARTIFACTS, View
-from neuraxis.bids import tables
-from neuraxis.bids.derivatives import name_of, read_json, write_atomically, write_json
+from neuraxis.bids.derivatives import read_json, write_json
 from neuraxis.bids.images import grid_of_file
-from neuraxis.bids.nifti import image_bytes, read_image, warp_bytes
 from neuraxis.brain import group_template
-from neuraxis.brain.group_mean import Head, Laid, Template, summaries
-from neuraxis.brain.head import onto_template
-from neuraxis.brain.labels import from_template
-from neuraxis.brain.template_registration import warps
+from neuraxis.brain.group_mean import Head, Laid, Template
+from neuraxis.cohort_folder import Folder
 from neuraxis.cohort_processes import (
     LABEL,
-    MAPS,
     READ,
     Member,
     bring,
@@ -35,17 +29,16 @@ from neuraxis.cohort_processes import (
     prepare,
     read_head,
     read_laid,
+    read_progress,
+    save_progress,
     save_template,
     sidecar,
 )
 from neuraxis.errors import DataError, NeuraxisError, NothingSelected
 from neuraxis.options import Options, memory_mb
 from neuraxis.pipelines import QSM
-from neuraxis.report.template import within_sentence
 from neuraxis.table import Table
-from neuraxis.volume import Array, Volume
-
-_MNI = "MNI152NLin2009cAsym"
+from neuraxis.volume import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +48,6 @@ class Found:
     pictures: tuple[dict[str, str], ...]
     rounds: Table
     heads: Table
-    files: tuple[str, ...]
 
 
 def make(options: Options, records: Sequence[Mapping[str, Any]]) -> Found:
@@ -80,12 +72,13 @@ def make(options: Options, records: Sequence[Mapping[str, Any]]) -> Found:
         _say("not every participant has a susceptibility map: the template is made of the magnitudes alone")
     voxel = _voxel(out, builders)
     key = digest_of(__version__, voxel, channels, [(one.name, one.key) for one in members])
-    made = out / f"tpl-{LABEL}" / f"tpl-{LABEL}_template.json"
-    if not options.force and (former := read_json(made)).get("Key") == key and all((out / one).exists() for one in former["Files"]):
+    made = _summary_of(out)
+    if not options.force and read_json(made).get("Key") == key and (there := former(out)):
         _say("the template is there already")
-        return _told(out, former)
-    for stale in read_json(made).get("Files", ()):
-        (out / stale).unlink(missing_ok=True)
+        return there
+    for stale in _inside(out, read_json(made).get("Files", ())):
+        for path in (out / stale, sidecar(out / stale)):
+            path.unlink(missing_ok=True)
     made.unlink(missing_ok=True)
     try:
         builder = _Builder(options, out, work, members, channels, voxel, key)
@@ -95,7 +88,25 @@ def make(options: Options, records: Sequence[Mapping[str, Any]]) -> Found:
     write_json(made, summary)
     if not options.keep_work:
         shutil.rmtree(work, ignore_errors=True)
-    return _told(out, summary)
+    return _told(summary)
+
+
+def former(out: Path) -> Found | None:
+    """The template that a former run left; None where it is not whole."""
+    summary = read_json(_summary_of(out))
+    files = summary.get("Files", [])
+    if not files or len(_inside(out, files)) < len(files) or not all((out / one).exists() for one in files):
+        return None
+    return _told(summary)
+
+
+def _summary_of(out: Path) -> Path:
+    return out / f"tpl-{LABEL}" / f"tpl-{LABEL}_template.json"
+
+
+def _inside(out: Path, files: Iterable[str]) -> list[str]:
+    """Those that lie in the output folder."""
+    return [one for one in files if (out / one).resolve().is_relative_to(out.resolve())]
 
 
 def _say(text: str) -> None:
@@ -132,7 +143,7 @@ class _Builder:
     ) -> None:
         self.options, self.out, self.work, self.members = options, out, work, list(members)
         self.channels, self.voxel, self.key = tuple(channels), voxel, key
-        self.written: list[str] = []
+        self.folder = Folder(out, key)
 
     def run(self) -> dict[str, Any]:
         """Everything, in order; what the page needs to know of it."""
@@ -151,25 +162,26 @@ class _Builder:
         stretch = max(1.0, 1.05 * max(_size(affines[name] @ np.linalg.inv(sized[name])) for name in affines))
         grid = group_template.template_grid(self.voxel, stretch)
         template, rounds, last = group_template.build(
-            {one.name: sized[one.name] for one in builders}, self._load, self._lay_all, grid, told=_say
-        )
+            {one.name: sized[one.name] for one in builders}, self._load, self._lay_all, grid, told=_say,
+            progress=read_progress(self.work / "progress.npz", self.key), keep=self._keep,
+        )  # fmt: skip
         _say("everybody's maps are brought into it")
         name_in = {one.name for one in builders}
         heads = self._finish(template, {name: last.get(name, start) for name, start in sized.items()}, name_in)
-        self._maps(template, [one for one in self.members if one.first])
-        pictures = self._atlas(template)
+        self.folder.maps(template, [one for one in self.members if one.first], self.work)
+        pictures = self.folder.atlas(template)
         for name, table in (("template_rounds", rounds), ("template_heads", heads)):
-            path = self.out / f"tpl-{LABEL}" / f"tpl-{LABEL}_desc-{name.removeprefix('template_')}_table.tsv"
-            write_atomically(path, tables.plain_text(table))
-            write_json(path.with_suffix(".json"), tables.plain_dictionary(table, ARTIFACTS[name]))
-            self._note(path)
+            self.folder.table(name, table)
         doubtful = [row["image"] for row in heads.rows() if row["trusted"] != 1]
         if doubtful:
             _say(f"warning: {', '.join(doubtful)} does not lie well on the template: look at it before its maps there are used")
         return {
-            "Key": self.key, "Files": self.written, "Pictures": pictures,
+            "Key": self.key, "Files": self.folder.written, "Pictures": pictures,
             "Rounds": list(rounds.rows()), "Heads": list(heads.rows()),
         }  # fmt: skip
+
+    def _keep(self, progress: group_template.Progress) -> None:
+        save_progress(self.work / "progress.npz", progress, self.key)
 
     def _head(self, member: Member) -> Path:
         return self.work / f"{member.name}_head.npz"
@@ -218,111 +230,21 @@ class _Builder:
             for one in self.members
         })  # fmt: skip
         self.members = [one for one in self.members if one.name in well]
+        if not self.members:
+            raise ValueError("no image could be brought into it")
         rows = []
         for one in self.members:
             for path in (self.out / path for path in held(self.work / f"{one.name}_brought.npz")["files"].tolist()):
-                self._note(path)
+                self.folder.note(path)
             laid = held(self.work / f"{one.name}_round-final.npz")
             session = one.entities.get("ses")
             rows.append({
                 "participant_id": f"sub-{one.participant}", "session_id": f"ses-{session}" if session else "", "image": one.name,
-                "in_mean": int(one.name in builders), "overlap": float(laid["overlap"]), "similarity": float(laid["similarity"]),
-                "trusted": int(laid["overlap"] >= _LEAST_OVERLAP),
+                "in_mean": int(one.name in builders and laid["overlap"] >= _LEAST_OVERLAP), "overlap": float(laid["overlap"]),
+                "similarity": float(laid["similarity"]), "trusted": int(laid["overlap"] >= _LEAST_OVERLAP),
             })  # fmt: skip
         return Table.of({name: [row[name] for row in rows] for name in rows[0]})
 
-    def _maps(self, template: Template, builders: Sequence[Member]) -> None:
-        """Mean, median and standard deviation of every map over the participants."""
-        grid = template.mask.grid
-        for name in MAPS:
-            mine = [one for one in builders if name in one.files]
-            if len(mine) < 2:
-                continue
-            stack = np.lib.format.open_memmap(self.work / "stack.npy", "w+", np.float32, (len(mine), *grid.shape))
-            known = np.lib.format.open_memmap(self.work / "known.npy", "w+", np.uint8, (len(mine), *grid.shape))
-            for number, one in enumerate(mine):
-                with np.load(self.work / f"{one.name}_{name}.npz", allow_pickle=False) as one_map:
-                    stack[number], known[number] = one_map["data"], one_map["known"]
-            for kind, data in summaries(stack, known).items():
-                unit = "1" if kind == "number" else ARTIFACTS[name].unit
-                meaning = _KINDS[kind].format(within_sentence(ARTIFACTS[name].title), len(mine))
-                self._write(self._map_path(name, kind), image_bytes(Volume(data, grid)), {"Description": meaning, "Units": unit})
-            del stack, known
-        self._write(self._path({"desc": "brain"}, "mask"), image_bytes(Volume(template.brain, grid)), {
-            "Description": "Brain of the template: where half of the participants have brain.", "Type": "Brain"})  # fmt: skip
-
-    def _map_path(self, name: str, kind: str) -> Path:
-        """Where the mean (or another kind) of a map lies; what the map is called itself stands before it, but for the magnitude."""
-        file = ARTIFACTS[name].file
-        assert file is not None
-        own = "" if name == "combined_magnitude" else dict(file.entities).get("desc", "")
-        return self._path({"desc": own + kind}, file.suffix)
-
-    def _path(self, entities: Mapping[str, str], suffix: str, extension: str = ".nii.gz") -> Path:
-        return self.out / f"tpl-{LABEL}" / name_of({"tpl": LABEL, **entities}, suffix, extension)
-
-    def _write(self, path: Path, content: bytes, text: dict[str, Any]) -> None:
-        write_atomically(path, content)
-        write_json(sidecar(path), {**text, "GeneratedBy": [{"Name": "Neuraxis", "Version": __version__}], "Neuraxis": {"Key": self.key}})
-        self._note(path)
-
-    def _note(self, path: Path) -> None:
-        self.written.append(str(path.relative_to(self.out)))
-
-    def _atlas(self, template: Template) -> list[dict[str, str]]:
-        """Its place in MNI152, the regions of the atlas carried over, and the pictures."""
-        from neuraxis.report.figures import draw
-        from neuraxis.report.regions import regions_picture
-
-        brain = Volume(template.brain, template.mask.grid)
-        found, agreement = onto_template(
-            template.channels[0], brain, own_contrast=True, iterations=(100, 50, 10), smoothing=(2.0, 0.7), more=template.channels[1:]
-        )
-        from_mni, to_mni, overlap = warps(found, brain, agreement, 0.85)
-        for (a, b), warp in (((_MNI, LABEL), from_mni), ((LABEL, _MNI), to_mni)):
-            meaning = f"Displacement that brings images of {a} to {b}; ITK, mm."
-            self._write(self._path({"from": a, "to": b, "mode": "image"}, "xfm"), warp_bytes(warp), {"Description": meaning})
-        regions, chance, trust = from_template(from_mni, brain, overlap)
-        for value, suffix in ((regions, "dseg"), (chance, "probseg")):
-            self._write(self._path({"seg": "regions"}, suffix), image_bytes(value), {
-                "Description": "Regions of the atlas, by the template's registration to MNI152.",
-                "Trusted": bool(trust["trusted"].all())})  # fmt: skip
-        names = self._path({"seg": "regions"}, "dseg", ".tsv")
-        write_atomically(names, tables.label_table("regions", regions.data))
-        self._note(names)
-        told = []
-        for name, kind, view in _PICTURES:
-            path = self._map_path(name, kind)
-            if path.exists():
-                title = _KINDS[kind].format(within_sentence(ARTIFACTS[name].title), sum(one.first for one in self.members))
-                picture = draw(
-                    dataclasses.replace(ARTIFACTS[name], title=title.rstrip("."), view=view or ARTIFACTS[name].view),
-                    read_image(path, ARTIFACTS[name]), region=brain,
-                )  # fmt: skip
-                told.append(self._picture(f"{name}{kind}", picture, title))
-        picture, over = regions_picture(template.channels[0], regions)
-        one = self._picture("regions", picture, "Regions of the atlas on the mean magnitude.")
-        if over is not None:
-            one["over"] = self._picture("regions_over", over, "")["file"]
-        return [*told, one]
-
-    def _picture(self, name: str, content: bytes, caption: str) -> dict[str, str]:
-        path = self.out / f"tpl-{LABEL}" / "figures" / f"tpl-{LABEL}_{name.replace('_', '', 1)}.png"
-        write_atomically(path, content)
-        self._note(path)
-        return {"file": str(path.relative_to(self.out)), "caption": caption}
-
-
-_KINDS = {
-    "mean": "Mean {} of {} participants.",
-    "median": "Median {} of {} participants.",
-    "sd": "Standard deviation of the {} over {} participants.",
-    "number": "Number of participants whose {} is known, of {}.",
-}
-
-_PICTURES: tuple[tuple[str, str, View | None], ...] = (
-    ("combined_magnitude", "mean", View()), ("chi", "mean", None), ("chi", "sd", View(low=0)), ("r2star", "mean", None),
-)  # fmt: skip
 
 _LEAST_OVERLAP = 0.8
 
@@ -337,8 +259,8 @@ def _memory(voxel: float) -> float:
     return 600 + 1500 / voxel**3
 
 
-def _told(out: Path, summary: Mapping[str, Any]) -> Found:
+def _told(summary: Mapping[str, Any]) -> Found:
     def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         return Table.of({name: [row[name] for row in rows] for name in rows[0]})
 
-    return Found(tuple(summary["Pictures"]), table(summary["Rounds"]), table(summary["Heads"]), tuple(summary["Files"]))
+    return Found(tuple(summary["Pictures"]), table(summary["Rounds"]), table(summary["Heads"]))

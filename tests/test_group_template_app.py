@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -95,6 +97,23 @@ def test_a_template_that_is_there_is_not_made_again_and_a_new_participant_makes_
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
     assert "2 participants" in done.stderr and not (out / "sub-02/anat/sub-02_space-group_Chimap.nii.gz").exists()
     assert (out / "sub-03/anat/sub-03_space-group_Chimap.nii.gz").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_the_last_round(cohort):
+    out = cohort / "killed"
+    shutil.copytree(cohort / "out", out)
+    shutil.rmtree(out / "tpl-group")
+    words = [sys.executable, "-m", "neuraxis", str(cohort / "bids"), str(out), "group", "--group-template"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        for line in run.stderr:
+            if "round 2:" in line:
+                break
+        os.killpg(run.pid, signal.SIGKILL)
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
+    assert "round 1:" not in done.stderr and "round 2:" not in done.stderr and "round 3:" in done.stderr
+    first, second = (_image(one / "tpl-group/tpl-group_desc-mean_Chimap.nii.gz") for one in (cohort / "out", out))
+    assert np.array_equal(first, second) and not (out / "work").exists()
 
 
 @pytest.mark.slow

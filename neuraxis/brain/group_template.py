@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import lazy_loader as lazy
 import numpy as np
@@ -178,6 +179,15 @@ class _Round:
             yield one
 
 
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far the template has come: what goes into the next round, and a row for every round so far."""
+
+    template: Template
+    affines: Mapping[str, Array]
+    rows: tuple[dict[str, float], ...] = ()
+
+
 LayAll = Callable[[Template, int, Mapping[str, Array]], Iterable[tuple[str, Laid]]]
 """Registers every head to a template in a round, from affine starts; gives them one at a time, under their names."""
 
@@ -192,6 +202,8 @@ def build(
     tolerance: float = 0.005,
     least_overlap: float = 0.8,
     told: Callable[[str], None] = lambda text: None,
+    progress: Progress | None = None,
+    keep: Callable[[Progress], None] = lambda progress: None,
 ) -> tuple[Template, Table, dict[str, Array]]:
     """Unbiased template of several heads.
 
@@ -222,6 +234,10 @@ def build(
         Dice overlap with the brain of the template below which a head takes no part in the next mean; 0 to 1.
     told
         Hears a sentence per round.
+    progress
+        Where a former call came to.
+    keep
+        Is given the progress after every round.
 
     Returns
     -------
@@ -242,10 +258,12 @@ def build(
     if len(starts) < 2:
         raise ValueError("a template needs two heads at least")
     still = Volume(np.zeros((2, 2, 2, 3), np.float32), Grid.of((2, 2, 2), np.diag([200.0, 200, 200, 1])))
-    template = mean_of((Laid(heads(name), Deformation(start, still)) for name, start in starts.items()), grid)
-    rows: list[dict[str, float]] = []
-    affines = dict(starts)
-    for number in range(1, rounds + 1):
+    if progress is None:
+        mean = mean_of((Laid(heads(name), Deformation(start, still)) for name, start in starts.items()), grid)
+        progress = Progress(mean, starts)
+    template, affines, rows = progress.template, dict(progress.affines), list(progress.rows)
+    while len(rows) < rounds and not _stands_still(rows, tolerance):
+        number = len(rows) + 1
         turn = _Round(least_overlap, Volume(template.brain, grid), affines)
         mean = mean_of(turn.heads(lay_all(template, number, affines)), grid)
         wide = [_DRIFT_MM / size for size in turn.shapes.grid.voxel_size]
@@ -269,9 +287,13 @@ def build(
             f"similarity {row['similarity']:.3f}, sharpness {row['sharpness']:.3f}/mm{without}"
         )
         template = new
-        if number > EARLY + 1 and row["similarity"] - rows[-2]["similarity"] < tolerance:
-            break
+        keep(Progress(template, dict(affines), tuple(rows)))
     return template, Table.of({name: [row[name] for row in rows] for name in rows[0]}), affines
+
+
+def _stands_still(rows: Sequence[Mapping[str, float]], tolerance: float) -> bool:
+    """Whether the heads are no longer more like the template than the round before."""
+    return len(rows) > EARLY + 1 and rows[-1]["similarity"] - rows[-2]["similarity"] < tolerance
 
 
 def _middle() -> Array:

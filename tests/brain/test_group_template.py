@@ -141,6 +141,17 @@ def test_the_template_takes_the_mean_shape():
         assert np.cbrt(np.linalg.det(one[:3, :3])) == pytest.approx(radii[name] / 29, abs=0.03)
 
 
+def test_it_goes_on_where_it_was():
+    radii, turns = {"a": 22.0, "b": 30.0, "c": 35.0}, {name: (0, 0, 0) for name in "abc"}
+    starts = {name: np.eye(4) for name in radii}
+    words = (starts, lambda name: _ball(radii[name]), _exact(radii, turns), GRID)
+    kept = []
+    whole, table, _ = build(*words, rounds=4, tolerance=0, keep=kept.append)
+    assert [len(one.rows) for one in kept] == list(range(1, len(table) + 1))
+    again, later, _ = build(*words, rounds=4, tolerance=0, progress=kept[1])
+    assert np.array_equal(again.channels[0].data, whole.channels[0].data) and later["drift"].tolist() == table["drift"].tolist()
+
+
 def test_a_head_that_does_not_lie_there_is_left_out():
     radii, turns = {"a": 28.0, "b": 30.0, "c": 29.0}, {name: (0, 0, 0) for name in "abc"}
 
