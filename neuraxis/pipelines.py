@@ -7,6 +7,7 @@ from typing import Any
 
 from neuraxis.brain.labels import from_t1w, from_template, t1w_from_template
 from neuraxis.brain.nuclei import nuclei_from_t1w, nuclei_from_template, t1w_nuclei
+from neuraxis.brain.refinement import from_t1w_on_chi, from_template_on_chi
 from neuraxis.brain.region_reference import region
 from neuraxis.brain.statistics import region_statistics
 from neuraxis.brain.t1w import t1w_brain, t1w_position
@@ -96,10 +97,10 @@ QSM = Pipeline(
         ),
         Step(
             ("regions", "region_probability", "region_trust"),
-            by=_one_of("regions", "Regions of the brain", from_t1w, from_template),
+            by=_one_of("regions", "Regions of the brain", from_t1w, from_template, from_t1w_on_chi, from_template_on_chi),
             together=True,
         ),
-        Step(("gray_probability", "white_probability", "fluid_probability"), by=_only("tissues", "Tissues of the brain", tissues_from_t1w)),
+        Step(("gray_probability", "white_probability", "fluid_probability"), by=_only("brain_tissues", "Tissues of the brain", tissues_from_t1w)),
         Step(("nucleus_probability",), by=_one_of("nuclei", "Deep nuclei, one by one", nuclei_from_t1w, nuclei_from_template)),
         Step(("chi",), by=Family.of(reference, more=(region,))),
         # what is made when it is asked for

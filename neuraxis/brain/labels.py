@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
 import lazy_loader as lazy
 import numpy as np
@@ -138,21 +139,30 @@ def from_t1w(
     check_probability(least_probability)
     inside = np.asarray(mask.data, bool)
     there = moved(matrix_of(t1w_position), places_of(mask.grid)[inside])
-    sure = None if t1w_region_probability is None else np.asarray(t1w_region_probability.data, np.float32)
-
-    def parts() -> Iterable[tuple[int, Volume]]:
-        data = np.asarray(t1w_regions.data).astype(np.int64)
-        for number, box in enumerate(scipy.ndimage.find_objects(data), 1):
-            if box is not None:
-                share = (data[box] == number).astype(np.float32)
-                matrix = t1w_regions.grid.matrix.copy()
-                matrix[:3, 3] += matrix[:3, :3] @ [one.start for one in box]
-                yield number, Volume(share if sure is None else share * sure[box], Grid.of(share.shape, matrix))
-
     doubts = [] if t1w_region_trust is None else [str(one) for one in t1w_region_trust["why"] if str(one)]
     doubts += [] if t1w_position["trusted"].all() else ["registration to the T1w doubtful"]
-    labels, chance = labelled(parts(), there, inside, mask.grid, least_probability)
+    parts = shares_of(t1w_regions, t1w_region_probability)
+    labels, chance = labelled(parts, there, inside, mask.grid, least_probability)
     return labels, chance, _trust(doubts)
+
+
+def shares_of(regions: Volume, probability: Volume | None = None, *, blurred: float = 0.0) -> Iterator[tuple[int, Volume]]:
+    """Every label with the share of each voxel of its box that it fills, times its probability, blurred by a Gaussian (mm)."""
+    data = np.asarray(regions.data).astype(np.int64)
+    wide = [blurred / size for size in regions.grid.voxel_size]
+    margin = [math.ceil(3 * one) for one in wide]
+    for number, box in enumerate(scipy.ndimage.find_objects(data), 1):
+        if box is None:
+            continue
+        around = tuple(slice(max(one.start - more, 0), one.stop + more) for one, more in zip(box, margin, strict=True))
+        share = (data[around] == number).astype(np.float32)
+        if probability is not None:
+            share *= np.asarray(probability.data, np.float32)[around]
+        if blurred:
+            share = scipy.ndimage.gaussian_filter(share, wide)
+        matrix = regions.grid.matrix.copy()
+        matrix[:3, 3] += matrix[:3, :3] @ [one.start for one in around]
+        yield number, Volume(share, Grid.of(share.shape, matrix))
 
 
 def _trust(doubts: list[str]) -> Table:
