@@ -281,13 +281,13 @@ def build(
             "sharpness": sharpness(new),
         }
         rows.append(row)
+        keep(Progress(new, dict(affines), tuple(rows)))
         without = f"; {', '.join(turn.left)} does not lie on the others and is left out" if turn.left else ""
         told(
             f"round {number}: {len(turn.likes)} heads, drift {row['drift']:.2f} mm, change {row['change']:.3f}, "
             f"similarity {row['similarity']:.3f}, sharpness {row['sharpness']:.3f}/mm{without}"
         )
         template = new
-        keep(Progress(template, dict(affines), tuple(rows)))
     return template, Table.of({name: [row[name] for row in rows] for name in rows[0]}), affines
 
 
