@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from neuraxis import __version__
 from neuraxis.artifacts import ARTIFACTS, View
 from neuraxis.bids import tables
 from neuraxis.bids.derivatives import name_of, write_atomically, write_json
@@ -18,7 +17,7 @@ from neuraxis.brain.group_mean import Template, summaries
 from neuraxis.brain.head import onto_template
 from neuraxis.brain.labels import from_template
 from neuraxis.brain.template_registration import warps
-from neuraxis.cohort_processes import LABEL, MAPS, Member, sidecar
+from neuraxis.cohort_processes import LABEL, MAPS, Member, derivative, sidecar
 from neuraxis.report.template import within_sentence
 from neuraxis.table import Table
 from neuraxis.volume import Volume
@@ -84,8 +83,7 @@ class Folder:
         return self.out / f"tpl-{LABEL}" / name_of({"tpl": LABEL, **entities}, suffix, extension)
 
     def _write(self, path: Path, content: bytes, text: dict[str, Any]) -> None:
-        write_atomically(path, content)
-        write_json(sidecar(path), {**text, "GeneratedBy": [{"Name": "Neuraxis", "Version": __version__}], "Neuraxis": {"Key": self.key}})
+        derivative(path, content, text, self.key)
         self.note(path)
 
     def note(self, path: Path) -> None:

@@ -194,18 +194,18 @@ def bring(payload: tuple[Path, Member, Path, Path, Path, Array, str, str], threa
         former = read_json(sidecar(out / member.files[name]))
         text = {n: v for n, v in former.items() if n in ("Units", "MagneticFieldStrength", "SkullStripped")} | {
             "Description": f"{ARTIFACTS[name].title} in the template of the group.", "SpatialReference": f"tpl-{LABEL}"}  # fmt: skip
-        _derivative(file, image_bytes(Volume(data, grid)), text, whole_key)
+        derivative(file, image_bytes(Volume(data, grid)), text, whole_key)
         written.append(str(file.relative_to(out)))
     ends = ((member.suffix, LABEL, laid.map.warp(laid.map.displacement.grid)),
             (LABEL, member.suffix, laid.map.warp(working_grid(mask, 2.0), inverse=True)))  # fmt: skip
     for a, b, warp in ends:
         file = out / member.folder / "anat" / name_of({**own, "from": a, "to": b, "mode": "image"}, "xfm", ".nii.gz")
-        _derivative(file, warp_bytes(warp), {"Description": f"Displacement that brings images of {a} to {b}; ITK, mm."}, whole_key)
+        derivative(file, warp_bytes(warp), {"Description": f"Displacement that brings images of {a} to {b}; ITK, mm."}, whole_key)
         written.append(str(file.relative_to(out)))
     keep(path.with_name(f"{member.name}_brought.npz"), files=np.array(written))
     return "made"
 
 
-def _derivative(path: Path, content: bytes, text: Mapping[str, Any], key: str) -> None:
+def derivative(path: Path, content: bytes, text: Mapping[str, Any], key: str) -> None:
     write_atomically(path, content)
     write_json(sidecar(path), {**text, "GeneratedBy": [{"Name": "Neuraxis", "Version": __version__}], "Neuraxis": {"Key": key}})

@@ -240,13 +240,10 @@ class _Builder:
             session = one.entities.get("ses")
             rows.append({
                 "participant_id": f"sub-{one.participant}", "session_id": f"ses-{session}" if session else "", "image": one.name,
-                "in_mean": int(one.name in builders and laid["overlap"] >= _LEAST_OVERLAP), "overlap": float(laid["overlap"]),
-                "similarity": float(laid["similarity"]), "trusted": int(laid["overlap"] >= _LEAST_OVERLAP),
+                "in_mean": int(one.name in builders and laid["overlap"] >= group_template.LEAST_OVERLAP), "overlap": float(laid["overlap"]),
+                "similarity": float(laid["similarity"]), "trusted": int(laid["overlap"] >= group_template.LEAST_OVERLAP),
             })  # fmt: skip
         return Table.of({name: [row[name] for row in rows] for name in rows[0]})
-
-
-_LEAST_OVERLAP = 0.8
 
 
 def _size(stretch: Array) -> float:

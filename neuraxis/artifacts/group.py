@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from neuraxis.artifacts.row import Column, row
 
-_WHO = {
+WHO = {
     "participant_id": Column("", "the participant", text=True),
     "session_id": Column("", "the session; n/a when there is none", text=True),
     "image": Column("", "the image, by its name without extension", text=True),
 }
+"""Columns in front of every table of a participant, and of those of many that are told by image."""
+
 _WHAT = {
     "acquisition": Column("", "name of the image without participant, session and run", text=True),
     "map": Column("", "what is measured, by its name in the glossary", text=True),
@@ -25,7 +27,7 @@ ROWS = (
         "(N,)",
         "one row per value beyond the limit, the farthest first",
         kind="table",
-        columns=_WHO | _WHAT | {
+        columns=WHO | _WHAT | {
             "value": Column("", "mean of the map in the region; unit as in the column unit, as for the next one"),
             "median": Column("", "median over all"),
             "robust_z": Column("1", "distance from the median over 1.4826 median absolute deviations"),
@@ -54,7 +56,7 @@ ROWS = (
         "(N,)",
         "one row per image",
         kind="table",
-        columns=_WHO | {
+        columns=WHO | {
             "in_mean": Column("", "whether the image is one of those that the template was made of: 1 or 0", whole=True),
             "overlap": Column("1", "Dice overlap of the brain with that of the template"),
             "similarity": Column("1", "correlation of the magnitude with that of the template"),

@@ -11,17 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from neuraxis.artifacts import Artifact, Column
+from neuraxis.artifacts import Artifact, Column, group
 from neuraxis.brain import regions
 from neuraxis.cord import vertebrae
 from neuraxis.errors import DataError, MethodError
 from neuraxis.table import Table, cell
 
-WHO = {
-    "participant_id": "the participant",
-    "session_id": "the session; n/a when there is none",
-    "image": "the image, by its name without extension",
-}
+WHO = {name: column.meaning for name, column in group.WHO.items()}
 """Columns in front of every table of a participant: tables of many can be put one below the other."""
 
 

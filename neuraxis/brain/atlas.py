@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neuraxis.brain.regions import FLUIDS, STRUCTURES
+from neuraxis.brain.regions import FLUIDS, LEFT_OF, STRUCTURES
 from neuraxis.volume import Array, Grid, Volume
 
 _SHARE = 200.0
@@ -78,12 +78,13 @@ def in_the_contrast_of(images: Sequence[Array], sure: float = 0.7) -> list[Array
     """
     names, shares, _ = _slots()
     chance = shares.astype(np.float32) / np.float32(_SHARE)
-    halves = {one.right: one.left for one in STRUCTURES}
+    left = np.array([LEFT_OF.get(number, number) for number in range(256)], np.uint8)
+    names = left[names]
     likely = names[..., 0]
     known = images[0] != 0
     where = {}
-    for number in {halves.get(number, number) for number in numbers()}:
-        here = known & np.isin(likely, [one for one in numbers() if halves.get(one, one) == number])
+    for number in sorted({int(left[number]) for number in numbers()}):
+        here = known & (likely == number)
         surely = here & (chance[..., 0] > sure)
         where[number] = np.nonzero(surely if surely.sum() >= 8 else here)
     fluid = [_middle(image[where[_VENTRICLE]]) for image in images]
@@ -96,8 +97,6 @@ def in_the_contrast_of(images: Sequence[Array], sure: float = 0.7) -> list[Array
                 values = values[:, ~wet]
         if values.size:
             bright[:, number] = np.median(values, axis=1)
-    for one in STRUCTURES:
-        bright[:, one.right] = bright[:, one.left]
     rest = chance.sum(axis=-1)
     found = []
     for row in bright:

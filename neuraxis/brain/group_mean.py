@@ -97,11 +97,11 @@ def _slabs(grid: Grid) -> Iterator[tuple[Array, tuple[slice, ...]]]:
         yield places_of(Grid.of((*grid.shape[:2], last - first), matrix)), (slice(None), slice(None), slice(first, last))
 
 
-def warped(volume: Volume, found: Deformation, grid: Grid, *, order: int = 1) -> Volume:
+def warped(volume: Volume, found: Deformation, grid: Grid) -> Volume:
     """A volume of the head on a grid of the template, interpolated once."""
     data = np.zeros(grid.shape, np.float32)
     for here, where in _slabs(grid):
-        data[where] = sampled(volume, found.there(here), order=order)
+        data[where] = sampled(volume, found.there(here))
     return Volume(data, grid)
 
 

@@ -22,6 +22,9 @@ scipy = lazy.load("scipy")
 EARLY = 2
 """Rounds in which the template is still blurred: the finest level of the registration would fit noise."""
 
+LEAST_OVERLAP = 0.8
+"""Dice overlap with the brain of the template below which a head does not lie on it."""
+
 _COARSE = 2.0
 """Voxels of displacement fields, which are smooth; mm."""
 
@@ -200,7 +203,7 @@ def build(
     *,
     rounds: int = 6,
     tolerance: float = 0.005,
-    least_overlap: float = 0.8,
+    least_overlap: float = LEAST_OVERLAP,
     told: Callable[[str], None] = lambda text: None,
     progress: Progress | None = None,
     keep: Callable[[Progress], None] = lambda progress: None,

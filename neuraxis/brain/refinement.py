@@ -9,7 +9,7 @@ import numpy as np
 
 from neuraxis.brain import atlas
 from neuraxis.brain.labels import from_t1w, from_template, matrix_of, shares_of
-from neuraxis.brain.regions import NUCLEI, STRUCTURES
+from neuraxis.brain.regions import LEFT_OF, NUCLEI
 from neuraxis.numerics.deformation import displacement_at, moved, places_of, sampled
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
@@ -160,8 +160,7 @@ def _refined(
     weights = np.array(prior)
     weights = np.vstack([weights, np.clip(1 - weights.sum(axis=0), _LEAST, 1)])  # of no structure
     weights /= weights.sum(axis=0)
-    halves = {one.right: one.left for one in STRUCTURES}
-    kinds = np.unique([halves.get(number, number) for number in numbers] + [0], return_inverse=True)[1]
+    kinds = np.unique([LEFT_OF.get(number, number) for number in numbers] + [0], return_inverse=True)[1]
     values = np.asarray(chi.data, float)[near]
     posterior = weights
     for _ in range(_ROUNDS):

@@ -55,6 +55,9 @@ STRUCTURES = (
     Structure("substantia nigra", "SN", 27, 59),
 )
 
+LEFT_OF = {one.right: one.left for one in STRUCTURES}
+"""Number of a right half, or of what lies in the middle -> number of the left half."""
+
 FLUIDS = ("lateral ventricle", "inferior lateral ventricle", "third ventricle", "fourth ventricle", "cerebrospinal fluid")
 """Structures that are filled with cerebrospinal fluid."""
 

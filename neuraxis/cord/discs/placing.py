@@ -11,7 +11,7 @@ import numpy as np
 from neuraxis.cord.curve import Curve, areas_along, curve_of
 from neuraxis.cord.discs.numbering import Chain, area_evidence, junction_evidence, numberings
 from neuraxis.cord.discs.pattern import ROOT, STEP, Likeness, Picture, picture, posterior_edge
-from neuraxis.cord.discs.session import session
+from neuraxis.cord.discs.session import session, voxels_of
 from neuraxis.cord.vertebrae import PMJ, disc_name
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
@@ -222,8 +222,7 @@ def _numbered(
 
 def _numbered_by(other_discs: Table, search: Search, curve: Curve, upright: Volume) -> dict[int, tuple[int, int, int]]:
     """The discs seen, under the numbers that discs of another image have at their places; Untrusted where they lie beside them."""
-    places = np.column_stack([other_discs[axis] for axis in "xyz"] + [np.ones(len(other_discs))])
-    points = (np.linalg.inv(upright.grid.matrix) @ places.T)[:3].T * curve.voxel_size
+    points = voxels_of(other_discs, upright.grid) * curve.voxel_size
     away = np.linalg.norm(_tips(curve)[None] - points[:, None], axis=2)
     rows = away.argmin(axis=1)
     told = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from neuraxis.cord.vertebrae import disc_name
 from neuraxis.table import Table
-from neuraxis.volume import Volume
+from neuraxis.volume import Array, Grid, Volume
 
 
 def session(image: Volume, cord: Volume, session_discs: Table) -> Volume:
@@ -36,8 +36,7 @@ def session(image: Volume, cord: Volume, session_discs: Table) -> Volume:
     """
     upright = image.oriented()
     shape = np.array(upright.grid.shape)
-    places = np.column_stack([session_discs[axis] for axis in "xyz"] + [np.ones(len(session_discs))])
-    voxels = (np.linalg.inv(upright.grid.matrix) @ places.T)[:3].T
+    voxels = voxels_of(session_discs, upright.grid)
     middle = np.argwhere(cord.oriented().data > 0.5).mean(axis=0) if (cord.data > 0.5).any() else shape / 2
     away = np.abs(voxels[:, :2] - middle[:2]) * np.array(upright.grid.voxel_size[:2])
     if len(away) and away.max(axis=1).min() > 60:
@@ -62,3 +61,9 @@ def session(image: Volume, cord: Volume, session_discs: Table) -> Volume:
         "the levels come from another image of the session: they are right as far as nobody moved", stacklevel=2
     )
     return Volume(labels, upright.grid).onto(image.grid)
+
+
+def voxels_of(points: Table, grid: Grid) -> Array:
+    """Points (x, y, z in mm, RAS+) in voxels of a grid; (N, 3)."""
+    places = np.column_stack([points[axis] for axis in "xyz"] + [np.ones(len(points))])
+    return (np.linalg.inv(grid.matrix) @ places.T)[:3].T
