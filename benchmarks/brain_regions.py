@@ -1,11 +1,16 @@
 """Regions of the brain against the label maps of heads that the atlas was not made of: with a T1w, and from the gradient echo alone.
 
     python benchmarks/brain_regions.py DATA [--heads 13 14 15 16]
+    python benchmarks/brain_regions.py --challenge FOLDER
 
 DATA holds `synthseg-labels`. From every label map a T1w and a gradient echo (magnitude and susceptibility) are simulated, with noise, a
 receive field and grids of their own, turned and shifted against each other; the masks of the brain are the truth's. The table gives
 Dice per structure and the error of the mean susceptibility of a structure that comes from its outline alone. Red nucleus, substantia
 nigra, subthalamic and dentate nucleus are not in the label maps.
+
+FOLDER holds the head of the 2016 QSM challenge (magnitude, COSMOS, masks, its small hand-drawn regions; Langkammer 2018,
+doi:10.1002/mrm.26830). Its regions against ours, which come from magnitude and COSMOS alone: mean COSMOS of each. The images go from the front to the
+back, whatever their header says: the dentate nuclei lie behind the caudate.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from brain_atlas import BRIGHTNESS, labels_of  # noqa: E402
 
 from neuraxis.brain.labels import from_t1w, from_template, t1w_from_template  # noqa: E402
+from neuraxis.brain.refinement import from_template_on_chi  # noqa: E402
+from neuraxis.brain.regions import STRUCTURES  # noqa: E402
 from neuraxis.brain.t1w import t1w_position  # noqa: E402
 from neuraxis.brain.template_registration import gre_to_template, t1w_to_template  # noqa: E402
 from neuraxis.numerics.deformation import places_of, sampled  # noqa: E402
@@ -124,12 +131,50 @@ def one_head(task: tuple[Path, int]) -> dict:
     return row
 
 
+CHALLENGE = {1: ("caudate",), 2: ("putamen",), 3: ("globus pallidus externus", "globus pallidus internus"), 4: ("red nucleus",),
+             5: ("substantia nigra pars compacta", "substantia nigra pars reticulata")}  # fmt: skip
+"""Its regions of grey matter that our atlas has, by their place and order; 6 is the dentate nucleus, the rest white matter."""
+
+
+def challenge(folder: Path) -> None:
+    import nibabel
+    import scipy.io
+
+    def mat(name: str) -> np.ndarray:
+        return next(v for k, v in scipy.io.loadmat(folder / name).items() if not k.startswith("_")).astype(np.float32)
+
+    drawn = nibabel.load(folder / "evaluation_mask.nii.gz")
+    matrix = np.diag([1, -1, 1, 1]) @ drawn.affine
+    grid = Grid.of(drawn.shape, matrix)
+    magnitude, cosmos, mask = (Volume(mat(f"{name}.mat"), grid) for name in ("magn", "cosmos", "msk"))
+    theirs, mask = np.asarray(drawn.dataobj), Volume(mask.data > 0, grid)
+    start = time.time()
+    warp, _, fit = gre_to_template(magnitude, mask, cosmos)
+    print(f"overlap with the template {float(fit['overlap'][0]):.3f}, {time.time() - start:.0f} s")
+    ways = {"atlas": from_template(warp, mask, fit)[0].data, "refined on chi": from_template_on_chi(warp, mask, fit, cosmos)[0].data}
+    print("| region | theirs: voxels, mean COSMOS (ppm) | " + " | ".join(f"{way}: voxels, mean, share of theirs inside" for way in ways) + " |")
+    print("|---" * (2 + len(ways)) + "|")
+    for number, names in CHALLENGE.items():
+        numbers = [n for one in STRUCTURES if one.name in names for n in (one.left, one.right)]
+        here = theirs == number
+        cells = [f"{here.sum()}, {cosmos.data[here].mean():.3f}"]
+        for labels in ways.values():
+            mine = np.isin(labels, numbers)
+            cells.append(f"{mine.sum()}, {cosmos.data[mine].mean() if mine.any() else np.nan:.3f}, {mine[here].mean():.2f}")
+        print(f"| {' + '.join(names)} | " + " | ".join(cells) + " |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--challenge", type=Path)
     parser.add_argument("--heads", type=int, nargs="+", default=[13, 14, 15, 16])
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
+    if given.challenge:
+        challenge(given.challenge)
+    if not given.data:
+        return
     tasks = [(given.data / "synthseg-labels" / f"training_seg_{n:02d}.nii.gz", n) for n in given.heads]
     with ProcessPoolExecutor(given.jobs) as pool:
         rows = list(pool.map(one_head, tasks))

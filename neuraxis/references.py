@@ -147,6 +147,12 @@ def _software_dois(software: Iterable[str]) -> dict[str, str]:
     }
 
 
+def software_of(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Programs of others that are cited by these steps, by the names of their packages."""
+    cited = [by_doi(doi) for doi in uses(steps)]
+    return list(dict.fromkeys(entry.fields["software"] for entry in cited if entry and "software" in entry.fields))
+
+
 def uses(steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """DOI -> the steps that it is cited for, in the order of the steps; give it to `references_txt` and `bib`."""
     found: dict[str, list[str]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,10 @@ IGNORED = (
 )
 
 
-def software() -> dict[str, str]:
-    """Name -> version of what the numbers are computed with."""
+def software(steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Name -> version of what the numbers of these steps are computed with."""
     found = {"Neuraxis": __version__, "Python": platform.python_version()}
-    for name in ("numpy", "scipy", "torch", "numba", "nibabel", "statsmodels"):
+    for name in ("numpy", "scipy", "torch", "numba", "nibabel", *references.software_of(steps)):
         found[name] = metadata.version(name)
     return found
 
@@ -55,10 +55,10 @@ def write_dataset_files(
     write_atomically(out / "README.md", _readme())
     write_atomically(out / "run.toml", settings)
     steps = [*ran(records), *group_steps]
-    uses = references.uses(steps)
-    write_atomically(out / "references.txt", references.references_txt(uses, software()))
-    write_atomically(out / "references.bib", references.bib(uses, software()))
-    write_atomically(out / "methods.md", references.methods_paragraph(steps, software()) + "\n")
+    uses, programs = references.uses(steps), software(steps)
+    write_atomically(out / "references.txt", references.references_txt(uses, programs))
+    write_atomically(out / "references.bib", references.bib(uses, programs))
+    write_atomically(out / "methods.md", references.methods_paragraph(steps, programs) + "\n")
     rows = [
         [r["unit"], r["status"], r.get("exit_code", 0), str(r.get("seconds", "")), r.get("error", "")] for r in records
     ]
@@ -120,8 +120,8 @@ def write_participant_page(out: Path, label: str, records: list[dict[str, Any]],
     for record in (one for one in records if one["participant"] == label):
         steps = ran([record])
         texts = {
-            "methods_text": references.methods_paragraph(steps, software()),
-            "references_text": references.references_txt(references.uses(steps), software()),
+            "methods_text": references.methods_paragraph(steps, software(steps)),
+            "references_text": references.references_txt(references.uses(steps), software(steps)),
         }
         mine.append({**record, **texts})
     write_atomically(out / f"sub-{label}.html", page.participant_page(mine, out, settings=settings))

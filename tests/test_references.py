@@ -1,8 +1,11 @@
 """The bibliography, and the texts that follow from what ran."""
 
+from importlib import metadata
+
 import pytest
 
 from neuraxis import references
+from neuraxis.summary import software
 
 ONE = """Text before is passed over.
 @article{mueller2020,
@@ -96,3 +99,18 @@ def test_lists_adapt_to_the_dois():
     assert references.bib([]) == ""
     assert "harris2020" in references.bib([], ["numpy"])
     assert references.read_bib(references.bib([], SOFTWARE))
+
+
+def test_programs_are_named_where_a_step_that_ran_cites_them():
+    learned = {"title": "Tissues", "method": "cord.tissues.small", "dois": ["10.1038/S41592-020-01008-z"]}
+    assert references.software_of([RTS]) == []
+    assert references.software_of([learned, RTS, learned]) == ["nnunetv2"]
+    versions = software([learned])
+    assert versions["nnunetv2"] and "statsmodels" not in versions
+    assert software([])["numpy"] == versions["numpy"]
+
+
+def test_every_program_of_the_bibliography_is_installed():
+    for entry in references.bibliography():
+        if "software" in entry.fields and entry.fields["software"] != "Neuraxis":
+            assert metadata.version(entry.fields["software"])

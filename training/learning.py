@@ -31,6 +31,10 @@ class Task:
     """Of the network's output, a batch and the part of the time that is over."""
     examine: Callable[[nn.Module, list], dict[str, float]]
     """Figures of the network on batches that it has not learned from."""
+    examined: int = 32
+    """Pictures in each of these batches."""
+    short_floats: bool = False
+    """Convolutions in bfloat16."""
 
 
 def unet(architecture: dict, classes: int) -> Any:
@@ -67,7 +71,7 @@ def average(net: nn.Module) -> None:
 def options_of(text: str | None) -> argparse.ArgumentParser:
     """The options that all trainings have."""
     parser = argparse.ArgumentParser(description=text)
-    parser.add_argument("pam50", type=Path)
+    parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=90, help="length of the whole run; sets the learning rate")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each, side by side")
@@ -111,7 +115,7 @@ def train(rank: int, options: argparse.Namespace, task_of: Callable[[argparse.Na
         mean.load_state_dict(packaged["network_weights"])
         step = packaged["current_epoch"]
     held_out = task.source(10**6)
-    examples = [held_out.batch(32) for _ in range(4 if rank == 0 else 0)]
+    examples = [held_out.batch(task.examined) for _ in range(4 if rank == 0 else 0)]
     source = task.source(options.seed + step + 10**8 * (rank + 1))
 
     start, saved, losses = time.monotonic() - spent * 60, time.monotonic(), []
@@ -122,7 +126,9 @@ def train(rank: int, options: argparse.Namespace, task_of: Callable[[argparse.Na
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 100)
         net.train()
-        loss = task.loss(net(batch[0]), batch, clock.item() / options.minutes)
+        with torch.autocast("cpu", torch.bfloat16, enabled=task.short_floats):
+            found = net(batch[0])
+        loss = task.loss(found, batch, clock.item() / options.minutes)
         optimizer.zero_grad()
         loss.backward()
         average(net)

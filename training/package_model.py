@@ -1,7 +1,7 @@
-"""Turns a checkpoint of train_cord.py into an nnU-Net v2 model folder with a manifest of sha256 sums.
+"""Turns a checkpoint of one of the trainings into an nnU-Net v2 model folder with a manifest of sha256 sums.
 
 python package_model.py OUT_FOLDER/checkpoint.pt ../neuraxis/data/models/cord-small
-The checkpoint knows which of the views it was trained for.
+The checkpoint knows what it was trained for.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from brain_heads import CLASSES, PATCH, STEP
 from cord_slices import VIEWS
 from disc_pictures import COLUMNS, FIRST, LAST
+from train_brain import ARCHITECTURE as BRAIN_ARCHITECTURE
 from train_cord import ARCHITECTURE
 from train_discs import ARCHITECTURE as DISCS_ARCHITECTURE
 
@@ -30,18 +32,27 @@ class About:
     name: str
     description: str
     labels: dict
-    step: tuple[float, float]
-    size: tuple[int, int]
+    step: tuple[float, ...]  # mm; of slices in plane, of volumes in nnU-Net's order of axes
+    size: tuple[int, ...]
     architecture: dict = field(default_factory=lambda: ARCHITECTURE)
     orientation: str = "RPI"
     half: bool = False  # weights kept as float16
     mirrored: tuple[int, ...] | None = (1,)  # the body is alike left and right only
+    licence: str = "MIT (PAM50, whose shapes it learned)"
+
+    @property
+    def flat(self) -> bool:
+        return len(self.size) == 2
+
+    @property
+    def configuration(self) -> str:
+        return "2d" if self.flat else "3d_fullres"
 
     def dataset(self) -> dict:
         return {
             "name": self.name,
             "description": self.description,
-            "licence": "MIT (PAM50, whose shapes it learned)",
+            "licence": self.licence,
             "image_orientation": self.orientation,
             "channel_names": {"0": "MRI"},
             "labels": self.labels,
@@ -80,6 +91,19 @@ MODELS = {
         half=True,
         mirrored=None,
     ),
+    "brain": About(
+        "Dataset504_BrainSmall",
+        "Structures of the brain, left and right as one, on images of any contrast, zero outside the brain. Trained on synthetic images "
+        "made from label maps of heads and the deep nuclei of CIT168.",
+        {"background": 0} | {one.name: n for n, one in enumerate(CLASSES, 1)},
+        (STEP,) * 3,
+        PATCH[::-1],
+        BRAIN_ARCHITECTURE,
+        "LPI",
+        half=True,
+        mirrored=(2,),
+        licence="Apache-2.0 (label maps of SynthSeg) and CC BY 4.0 (CIT168), whose shapes it learned",
+    ),
 }
 
 
@@ -87,8 +111,8 @@ def plans(about: About) -> dict:
     return {
         "dataset_name": about.name,
         "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": [3.0, *about.step],
-        "original_median_shape_after_transp": [20, *about.size],
+        "original_median_spacing_after_transp": [*([3.0] if about.flat else []), *about.step],
+        "original_median_shape_after_transp": [*([20] if about.flat else []), *about.size],
         "image_reader_writer": "SimpleITKIO",
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
@@ -99,15 +123,15 @@ def plans(about: About) -> dict:
             | {"std": 1.0}
         },
         "configurations": {
-            "2d": {
-                "data_identifier": "nnUNetPlans_2d",
+            about.configuration: {
+                "data_identifier": f"nnUNetPlans_{about.configuration}",
                 "preprocessor_name": "DefaultPreprocessor",
                 "batch_size": 16,
                 "patch_size": list(about.size),
                 "median_image_size_in_voxels": [float(size) for size in about.size],
                 "spacing": list(about.step),
                 "normalization_schemes": ["ZScoreNormalization"],
-                "use_mask_for_norm": [False],
+                "use_mask_for_norm": [not about.flat],
                 "resampling_fn_data": "resample_data_or_seg_to_shape",
                 "resampling_fn_seg": "resample_data_or_seg_to_shape",
                 "resampling_fn_data_kwargs": RESAMPLING,
@@ -140,7 +164,7 @@ def package(checkpoint: Path, folder: Path) -> None:
         {
             "network_weights": halved(state["mean"]) if about.half else dict(state["mean"]),
             "trainer_name": "nnUNetTrainer",
-            "init_args": {"configuration": "2d"},
+            "init_args": {"configuration": about.configuration},
             "inference_allowed_mirroring_axes": about.mirrored,
             "current_epoch": state["step"],
         },

@@ -78,7 +78,7 @@ def network() -> Any:
 
 
 def task(options: argparse.Namespace) -> Task:
-    fields, view = read_fields(options.pam50), VIEWS[options.view]
+    fields, view = read_fields(options.data), VIEWS[options.view]
     return Task(
         options.view,
         network,

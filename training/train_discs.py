@@ -69,7 +69,7 @@ def examine(net: nn.Module, batches: list) -> dict[str, float]:
 
 
 def task(options: argparse.Namespace) -> Task:
-    shapes = Shapes.read(options.pam50)
+    shapes = Shapes.read(options.data)
     return Task(
         "discs",
         network,

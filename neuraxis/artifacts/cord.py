@@ -414,6 +414,7 @@ ROWS: tuple[Artifact, ...] = (
         "(X, Y, Z)",
         "on a grid of its own, the cord along its last axis",
         keep="asked",
+        view=View(),
         file=File("", entities=(("desc", "straight"),), metadata=(("SkullStripped", False),)),
     ),
     row(
@@ -443,6 +444,7 @@ ROWS: tuple[Artifact, ...] = (
         "(X, Y, Z)",
         "outside the reach of the cord as it was",
         keep="asked",
+        view=View(),
         file=File("", entities=(("desc", "smooth"),), metadata=(("SkullStripped", False),)),
     ),
     row(
@@ -452,6 +454,7 @@ ROWS: tuple[Artifact, ...] = (
         "(X, Y, Z)",
         "each slice moved so that the cord lies in the middle sagittal plane",
         keep="asked",
+        view=View(),
         file=File("", entities=(("desc", "flat"),), metadata=(("SkullStripped", False),)),
     ),
 )

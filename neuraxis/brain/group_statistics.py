@@ -95,6 +95,7 @@ def region_models(rows: Table, people: Mapping[str, Mapping[str, Any]]) -> Table
     References
     ----------
     Benjamini 1995, doi:10.1111/j.2517-6161.1995.tb02031.x
+    Seabold 2010, doi:10.25080/Majora-92bf1922-011
     """
     found = []
     for what, mine in _comparable(rows):

@@ -121,7 +121,7 @@ def tubular(
     likeness = float(like[kept].mean())
     if likeness < least_likeness:
         raise ValueError(
-            f"no cord is in view: along the best path neighbouring slices correlate by {likeness:.2f}, and "
+            f"no cord is in view: along the best path neighbouring slices correlate by {likeness:.3f}, and "
             f"{least_likeness} is needed"
         )
     return _every_slice(slices, path, score, kept)
