@@ -147,7 +147,7 @@ def _software_dois(software: Iterable[str]) -> dict[str, str]:
     }
 
 
-def software_of(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+def software_of(steps: Sequence[Mapping[str, Any]]) -> list[str]:
     """Programs of others that are cited by these steps, by the names of their packages."""
     cited = [by_doi(doi) for doi in uses(steps)]
     return list(dict.fromkeys(entry.fields["software"] for entry in cited if entry and "software" in entry.fields))
