@@ -32,6 +32,17 @@ IGNORED = (
     "*_R2primemap.*",
     "*_desc-noise_fieldmap.*",
     "*_orientations.*",
+    # images whose suffix asks for entities that they lost (the echo of a combined MEGRE)
+    "*_desc-flat_*",
+    "*_desc-smooth_*",
+    "*_desc-straight_*",
+    # entities that BIDS knows for raw images and not for derivatives of them
+    "*_dir-*",
+    "*_flip-*",
+    "*_inv-*",
+    "*_mt-*",
+    "**/fmap/*_ce-*",
+    "**/fmap/*_rec-*",
     "work",
     "sub-*/figures",
     "logs",

@@ -12,6 +12,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from neuraxis.bids.derivatives import UnitStore, write_json
+from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, QSM, SPIN_ECHO
+from neuraxis.summary import IGNORED, description
 from neuraxis.volume import Grid
 
 DATASET = """.bidsignore README.md dataset_description.json group.html group_qsm.json group_qsm.tsv methods.md references.bib references.txt run.toml
@@ -48,6 +51,39 @@ def test_the_results_are_valid_bids(small_out, tmp_path):
     done = subprocess.run([validator, "--format", "json", copy], capture_output=True, text=True)
     issues = [i for i in json.loads(done.stdout)["issues"]["issues"] if i["severity"] == "error"]
     assert done.returncode == 0 and not issues, issues[:5]
+
+
+SOURCES = [
+    *((CORD_ANAT, suffix, {"space": suffix}) for suffix in ("T2w", "T1w", "T2starw", "MTR", "MTS", "UNIT1", "MEGRE")),
+    *((QSM, suffix, {}) for suffix in ("MEGRE", "T2starw")),
+    (QSM, "MPM", {"flip": "1", "mt": "off"}),
+    (BRAIN_ANAT, "T1w", {"space": "T1w"}),
+    (SPIN_ECHO, "MESE", {}),
+]
+"""Pipelines, and what they may be given."""
+
+
+@pytest.mark.parametrize(("pipeline", "suffix", "own"), SOURCES, ids=lambda one: getattr(one, "name", one if isinstance(one, str) else ""))
+def test_every_name_is_legal_or_ignored_whatever_the_entities_of_the_source(pipeline, suffix, own, tmp_path):
+    """BIDS knows some entities (mt, flip, inv, dir) for raw images alone."""
+    extra = [{}] + [{name: "1"} for name in ("acq", "ce", "rec", "dir", "run", "flip", "inv", "chunk")]
+    extra += [{"mt": "on"}, {"ses": "a", "acq": "x", "flip": "2", "mt": "off", "run": "1"}]
+    made = [name for step in pipeline.steps for name in step.makes]
+    for one in extra:
+        store = UnitStore(
+            tmp_path, tmp_path, {"sub": "01", **own, **one}, "", 3.0, (0.01,), ("1",), suffix, "", (), asked=frozenset(made)
+        )
+        for path in (path for name in made for path in store.paths(name)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    write_json(tmp_path / "dataset_description.json", description(tmp_path, tmp_path))
+    (tmp_path / ".bidsignore").write_text("\n".join(IGNORED))
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    done = subprocess.run([validator, "--format", "json", "--ignoreNiftiHeaders", tmp_path], capture_output=True, text=True)
+    issues = [i for i in json.loads(done.stdout)["issues"]["issues"] if i["severity"] == "error"]
+    content = ("EMPTY_FILE", "SIDECAR_KEY_REQUIRED", "FIELDMAP_WITHOUT_MAGNITUDE_FILE")  # not of the names
+    wrong = {f"{i['location'].rsplit('/', 1)[-1]} {i['code']}" for i in issues if i["code"] not in content}
+    assert not wrong, sorted(wrong)
 
 
 @pytest.mark.parametrize(

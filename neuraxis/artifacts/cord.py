@@ -369,7 +369,7 @@ ROWS: tuple[Artifact, ...] = (
         kind="labels",
         keep="always",
         names="lesions",
-        file=File("dseg", entities=(("label", "lesion"),)),
+        file=File("dseg", entities=(("desc", "lesions"),)),
         view=View("lesions"),
     ),
     row(
