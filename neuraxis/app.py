@@ -47,15 +47,14 @@ def run(options: Options, argv: Sequence[str]) -> int:
     if options.reports_only:
         for label in sorted({record["participant"] for record in records}):
             write_participant_page(out, label, records, to_toml(options))
-    steps: list[dict[str, Any]] = []
     try:
         if "group" in options.levels:
             if not records:
                 raise NothingSelected(f"{out} holds no results of participants.", "Run the level participant first.")
-            steps = write_group(options, records)
+            write_group(options, records)
             _say(f"group: {len(records)} unit(s), {out / 'group.html'}")
     finally:
-        write_dataset_files(out, bids, records, to_toml(options), steps)
+        write_dataset_files(out, bids, records, to_toml(options))
     _tidy(_work(options))
     _say(f"finished in {time.time() - start:.0f} s, exit code {code}; results in {out}")
     return code

@@ -25,13 +25,14 @@ from neuraxis.report import group
 from neuraxis.report.group_regions import region_section
 from neuraxis.report.group_template import template_section
 from neuraxis.signature import Method
+from neuraxis.summary import GROUP_RECORD
 from neuraxis.table import Table
 
 
-def write_group(options: Options, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The group's tables with their data dictionaries, its template where it is asked for, and `group.html`.
+def write_group(options: Options, records: list[dict[str, Any]]) -> None:
+    """The group's tables with their data dictionaries, its template where it is asked for, `group.html`, and the record of its steps.
 
-    Returns the steps that were taken, for the references. Raises what kept the template from being made, after all else is written.
+    Raises what kept the template from being made, after all else is written.
     """
     out, bids = options.output_dir.resolve(), options.bids_dir
     files: dict[str, str] = {}
@@ -61,14 +62,15 @@ def write_group(options: Options, records: list[dict[str, Any]]) -> list[dict[st
     if options.group_template:
         try:
             made = cohort_template.make(options, records)
-            steps += [_step("Template of the group", build), _step("Regions of the template", from_template)]
         except NeuraxisError as error:  # the tables and the page are written all the same
             made, failed = None, error
+    if made:
+        steps += [_step("Template of the group", build), _step("Regions of the template", from_template)]
+    write_json(out / GROUP_RECORD, {"steps": steps})  # later runs of participants alone name them too
     template = template_section(made.pictures, made.rounds, made.heads, f"tpl-{LABEL}", out) if made else None
     write_atomically(out / "group.html", group.group_page(records, participants(bids), found, files, regions, template))
     if failed is not None:
         raise failed
-    return steps
 
 
 def check_column(bids: Path, name: str) -> None:

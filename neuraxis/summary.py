@@ -57,15 +57,17 @@ def software(steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def write_dataset_files(
-    out: Path, bids: Path, records: list[dict[str, Any]], settings: str, group_steps: Sequence[dict[str, Any]] = ()
-) -> None:
+GROUP_RECORD = Path("logs", "group.json")
+"""Which steps were taken over the cohort."""
+
+
+def write_dataset_files(out: Path, bids: Path, records: list[dict[str, Any]], settings: str) -> None:
     """dataset_description.json, README.md, .bidsignore, run.toml, references and methods, status of all units."""
     write_json(out / "dataset_description.json", description(out, bids))
     write_atomically(out / ".bidsignore", "\n".join(IGNORED) + "\n")
     write_atomically(out / "README.md", _readme())
     write_atomically(out / "run.toml", settings)
-    steps = [*ran(records), *group_steps]
+    steps = [*ran(records), *read_json(out / GROUP_RECORD).get("steps", ())]
     uses, programs = references.uses(steps), software(steps)
     write_atomically(out / "references.txt", references.references_txt(uses, programs))
     write_atomically(out / "references.bib", references.bib(uses, programs))

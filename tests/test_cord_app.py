@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from conftest import neuraxis
 
-DATASET = """.bidsignore README.md dataset_description.json group.html methods.md references.bib references.txt run.toml logs/status.tsv
+DATASET = """.bidsignore README.md dataset_description.json group.html methods.md references.bib references.txt run.toml
+logs/group.json logs/status.tsv
 group_compressionrisk.json group_compressionrisk.tsv group_normative.json group_normative.tsv group_shapelevels.json
 group_shapelevels.tsv group_structurelevels.json group_structurelevels.tsv""".split()
 IMAGES = "label-SC_probseg label-SC_mask label-canal_probseg label-GM_probseg label-WM_probseg".split()

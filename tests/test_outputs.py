@@ -18,7 +18,7 @@ from neuraxis.summary import IGNORED, description
 from neuraxis.volume import Grid
 
 DATASET = """.bidsignore README.md dataset_description.json group.html group_qsm.json group_qsm.tsv methods.md references.bib references.txt run.toml
-logs/status.tsv""".split()
+logs/group.json logs/status.tsv""".split()
 UNIT = """anat/{u}_Chimap anat/{u}_R2starmap anat/{u}_S0map anat/{u}_T2starmap anat/{u}_desc-brain_mask anat/{u}_desc-local_mask
 anat/{u}_echo-1_part-phase_desc-unwrapped_MEGRE anat/{u}_echo-2_part-phase_desc-unwrapped_MEGRE
 anat/{u}_echo-3_part-phase_desc-unwrapped_MEGRE anat/{u}_echo-4_part-phase_desc-unwrapped_MEGRE
