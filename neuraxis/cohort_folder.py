@@ -17,7 +17,7 @@ from neuraxis.brain.group_mean import Template, summaries
 from neuraxis.brain.head import onto_template
 from neuraxis.brain.labels import from_template
 from neuraxis.brain.template_registration import warps
-from neuraxis.cohort_processes import LABEL, MAPS, Member, derivative, sidecar
+from neuraxis.cohort_processes import BRIGHT, LABEL, MAPS, Member, derivative, sidecar
 from neuraxis.report.template import within_sentence
 from neuraxis.table import Table
 from neuraxis.volume import Volume
@@ -33,6 +33,7 @@ _KINDS = {
 
 _PICTURES: tuple[tuple[str, str, View | None], ...] = (
     ("combined_magnitude", "mean", View()), ("chi", "mean", None), ("chi", "sd", View(low=0)), ("r2star", "mean", None),
+    ("t1w_aligned", "mean", View()),
 )  # fmt: skip
 
 
@@ -73,10 +74,10 @@ class Folder:
             "Description": "Brain of the template: where half of the participants have brain.", "Type": "Brain"})  # fmt: skip
 
     def _map_path(self, name: str, kind: str) -> Path:
-        """Where the mean (or another kind) of a map lies; what the map is called itself stands before it, but for the magnitude."""
+        """Where the mean (or another kind) of a map lies; what the map is called itself stands before it, but for plain images."""
         file = ARTIFACTS[name].file
         assert file is not None
-        own = "" if name == "combined_magnitude" else dict(file.entities).get("desc", "")
+        own = "" if name in BRIGHT else dict(file.entities).get("desc", "")
         return self._path({"desc": own + kind}, file.suffix)
 
     def _path(self, entities: Mapping[str, str], suffix: str, extension: str = ".nii.gz") -> Path:

@@ -25,8 +25,12 @@ from neuraxis.volume import Array, Grid, Volume
 LABEL = "group"
 """The label of the template in file names: tpl-group, space-group."""
 
-MAPS = ("combined_magnitude", "chi", "r2star", "chi_para", "chi_dia")
+MAPS = ("combined_magnitude", "chi", "r2star", "chi_para", "chi_dia", "t1w_aligned")
 """What is brought into the template."""
+
+BRIGHT = ("combined_magnitude", "t1w_aligned")
+"""Those of arbitrary brightness: divided by their median in the brain."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Member:
@@ -142,13 +146,23 @@ def _even(out: Path, member: Member) -> tuple[Volume, Volume]:
     return Volume(data.numpy(), magnitude.grid), Volume(np.asarray(mask.data) > 0.5, mask.grid)
 
 
+def _level(name: str, volume: Volume, mask: Volume) -> Volume:
+    """With a median of 1 in the brain, where the brightness is arbitrary."""
+    if name not in BRIGHT:
+        return volume
+    level = float(np.median(volume.data[np.asarray(mask.data)]))
+    if not level > 0:
+        raise ValueError(f"{ARTIFACTS[name].title} is zero in most of the brain")
+    return Volume(volume.data / level, volume.grid)
+
+
 def prepare(payload: tuple[Path, Path, Member, Sequence[str], float], threads: int) -> Any:
     out, path, member, channels, voxel = payload
     key = digest_of(member.key, channels, voxel, __version__)
     if has(path, key):
         return "there"
     magnitude, mask = _even(out, member)
-    more = [read_image(out / member.files[name], ARTIFACTS[name]) for name in channels[1:]]
+    more = [_level(name, read_image(out / member.files[name], ARTIFACTS[name]), mask) for name in channels[1:]]
     head = group_mean.Head.of(magnitude, mask, *more, voxel=voxel)
     keep(path, key=key, channels=np.stack([one.data for one in head.channels]), mask=head.mask.data > 0.5,
           matrix=head.mask.grid.matrix, affine=group_template.onto_mni(head))  # fmt: skip
@@ -180,8 +194,7 @@ def bring(payload: tuple[Path, Member, Path, Path, Path, Array, str, str], threa
         known = mask
         if name.startswith("chi") and "chi_mask" in member.files:
             known = read_image(out / member.files["chi_mask"], ARTIFACTS["chi_mask"])
-        if name == "combined_magnitude":
-            volume = Volume(volume.data / np.median(volume.data[np.asarray(mask.data)]), volume.grid)
+        volume = _level(name, volume, mask)
         where = np.asarray(known.data, np.float32)
         share = group_mean.warped(Volume(where, known.grid), laid.map, grid).data
         data = group_mean.warped(Volume(np.asarray(volume.data, np.float32) * where, volume.grid), laid.map, grid).data

@@ -40,6 +40,9 @@ from neuraxis.pipelines import QSM
 from neuraxis.table import Table
 from neuraxis.volume import Array
 
+MORE = ("chi", "t1w_aligned")
+"""What the template is made of beside the magnitude, where everybody has it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
@@ -67,9 +70,9 @@ def make(options: Options, records: Sequence[Mapping[str, Any]]) -> Found:
             f"{len(builders)} participant(s) with a magnitude and a mask in {out}: a template needs two.",
             "Run the level participant for more of them.",
         )
-    channels = ("combined_magnitude", *(("chi",) if all("chi" in one.files for one in builders) else ()))
+    channels = ("combined_magnitude", *(name for name in MORE if all(name in one.files for one in builders)))
     if "chi" not in channels:
-        _say("not every participant has a susceptibility map: the template is made of the magnitudes alone")
+        _say("not every participant has a susceptibility map: the template is made without it")
     voxel = _voxel(out, builders)
     key = digest_of(__version__, voxel, channels, [(one.name, one.key) for one in members])
     made = _summary_of(out)

@@ -10,7 +10,7 @@ from neuraxis.brain.nuclei import nuclei_from_t1w, nuclei_from_template, t1w_nuc
 from neuraxis.brain.refinement import from_t1w_on_chi, from_template_on_chi
 from neuraxis.brain.region_reference import region
 from neuraxis.brain.statistics import region_statistics
-from neuraxis.brain.t1w import t1w_brain, t1w_position
+from neuraxis.brain.t1w import t1w_aligned, t1w_brain, t1w_position
 from neuraxis.brain.template_registration import gre_to_template, t1w_to_template
 from neuraxis.brain.tissues import t1w_tissues, tissues_from_t1w
 from neuraxis.cord import centerline, compression, discs, path, points, segmentation, structures, tissues
@@ -91,6 +91,7 @@ QSM = Pipeline(
         Step(("chi_mask",), by=_only("support", "Where the susceptibility is known", support)),
         # where the structures of the brain are
         Step(("t1w_position",), by=_only("t1w_alignment", "Place in the session's T1w", t1w_position)),
+        Step(("t1w_aligned",), by=_only("t1w_resampling", "The session's T1w on this image", t1w_aligned)),
         Step(
             ("warp_from_template", "warp_to_template", "template_overlap"),
             by=_only("gre_registration", "Registration to the template without a T1w", gre_to_template),

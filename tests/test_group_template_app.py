@@ -21,6 +21,7 @@ MADE = {
     "desc-mean_magnitude.nii.gz", "desc-median_magnitude.nii.gz", "desc-sd_magnitude.nii.gz", "desc-number_magnitude.nii.gz",
     "desc-mean_Chimap.nii.gz", "desc-median_Chimap.nii.gz", "desc-sd_Chimap.nii.gz", "desc-number_Chimap.nii.gz",
     "desc-mean_R2starmap.nii.gz", "desc-median_R2starmap.nii.gz", "desc-sd_R2starmap.nii.gz", "desc-number_R2starmap.nii.gz",
+    "desc-mean_T1w.nii.gz", "desc-median_T1w.nii.gz", "desc-sd_T1w.nii.gz", "desc-number_T1w.nii.gz",
     "desc-brain_mask.nii.gz", "seg-regions_dseg.nii.gz", "seg-regions_dseg.tsv", "seg-regions_probseg.nii.gz",
     "from-MNI152NLin2009cAsym_to-group_mode-image_xfm.nii.gz", "from-group_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz",
     "desc-rounds_table.tsv", "desc-heads_table.tsv",
@@ -31,8 +32,8 @@ MADE = {
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     root = tmp_path_factory.mktemp("template")
-    neuraxis("simulate", root / "bids", "--participants", 3, "--shape", 56, 68, 60, "--voxel-size", 3.4, 3.2, 3.2)
-    fast = ("--preset", "fast", "--brain", "--skip-bids-validation")
+    neuraxis("simulate", root / "bids", "--participants", 3, "--shape", 56, 68, 60, "--voxel-size", 3.4, 3.2, 3.2, "--t1w-size", 2.5)
+    fast = ("--preset", "fast", "--brain", "--skip-bids-validation", "--outputs", "chi", "r2star", "t1w_aligned")
     neuraxis(root / "bids", root / "out", "participant", "group", *fast, "--group-template")
     return root
 

@@ -147,6 +147,17 @@ ROWS = (
         },
     ),
     row(
+        "t1w_aligned",
+        "T1w on this image",
+        "arbitrary",
+        "(X, Y, Z)",
+        "the session's T1w without the receive field, brought onto the voxels of this image; zero outside the brain",
+        keep="asked",
+        file=File("T1w", entities=(("space", ""), ("desc", "brain")), derived=True,
+                  metadata=(("SkullStripped", True), ("SpatialReference", "orig"))),
+        view=View(low=0),
+    ),
+    row(
         "regions",
         "Regions",
         "",

@@ -56,7 +56,7 @@ def from_template(
     there = here + displacement_at(warp_from_template, here)
     parts = ((number, atlas.probability(number)) for number in atlas.numbers())
     labels, chance = labelled(parts, there, inside, mask.grid, least_probability)
-    return labels, chance, _trust([] if template_overlap["trusted"].all() else ["registration to the template doubtful"])
+    return labels, chance, trust_in_template(template_overlap)
 
 
 def t1w_from_template(
@@ -163,6 +163,11 @@ def shares_of(regions: Volume, probability: Volume | None = None, *, blurred: fl
         matrix = regions.grid.matrix.copy()
         matrix[:3, 3] += matrix[:3, :3] @ [one.start for one in around]
         yield number, Volume(share, Grid.of(share.shape, matrix))
+
+
+def trust_in_template(template_overlap: Table) -> Table:
+    """One row: whether the registration to the template can be trusted, and why not."""
+    return _trust([] if template_overlap["trusted"].all() else ["registration to the template doubtful"])
 
 
 def _trust(doubts: list[str]) -> Table:

@@ -7,10 +7,11 @@ import warnings
 import numpy as np
 
 from neuraxis.brain.head import on, overlap, working_grid
+from neuraxis.brain.labels import matrix_of
 from neuraxis.numerics.deformation import affine
 from neuraxis.numerics.registration import first_guess, resampled
 from neuraxis.table import Table
-from neuraxis.volume import Array, Volume
+from neuraxis.volume import Array, Grid, Volume
 
 _BETTER = 0.02
 """By so much the brains have to overlap better before the place in the scanner is given up."""
@@ -101,3 +102,29 @@ def t1w_position(
         )
     columns = {name: motion[:, axis] for axis, name in enumerate(("x", "y", "z", "shift"))}
     return Table.of(columns | {"overlap": [agreement] * 4, "trusted": [int(agreement >= least_overlap)] * 4})
+
+
+def t1w_aligned(t1w_position: Table, t1w_brain: Volume, mask: Volume) -> Volume:
+    """The session's T1w on the voxels of this image, interpolated once.
+
+    Where the voxels of this image are larger, the T1w is averaged over them first.
+
+    Parameters
+    ----------
+    t1w_position
+        Rigid motion from places of this image to places of the T1w.
+    t1w_brain
+        T1w image, zero outside the brain; arbitrary, (X, Y, Z).
+    mask
+        The brain in this image; bool, (X, Y, Z). Its grid is that of the result.
+
+    Returns
+    -------
+    The T1w; arbitrary, (X, Y, Z), zero outside the mask.
+
+    References
+    ----------
+    Yushkevich 2016, doi:10.1016/j.jalz.2016.06.205
+    """
+    turn = Grid.of(mask.grid.shape, matrix_of(t1w_position) @ mask.grid.matrix)
+    return Volume(np.where(mask.data, on(turn, t1w_brain).data, np.float32(0)), mask.grid)

@@ -1,0 +1,64 @@
+"""The session's T1w on the voxels of a gradient echo, and as a channel of the group's template."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from documented import check_documented
+
+from neuraxis.brain.t1w import t1w_aligned
+from neuraxis.cohort_processes import Member, held, prepare
+from neuraxis.numerics.deformation import moved, places_of
+from neuraxis.table import Table
+from neuraxis.volume import Grid, Volume
+
+MOTION = np.eye(4)
+MOTION[:3, :3] = np.linalg.qr(np.array([[1, 0.2, -0.1], [-0.2, 1, 0.15], [0.1, -0.15, 1]]))[0]
+MOTION[:3, :3] *= np.sign(np.diag(MOTION[:3, :3]))
+MOTION[:3, 3] = 3, -5, 4
+POSITION = Table.of({name: MOTION[:, axis] for axis, name in enumerate(("x", "y", "z", "shift"))})
+
+
+def bright(places: np.ndarray) -> np.ndarray:
+    return 100 + 20 * np.sin(places[..., 0] / 9) + 15 * np.cos(places[..., 1] / 11 + places[..., 2] / 8)
+
+
+def of(bright_at, shape, voxel, codes: str) -> Volume:
+    matrix = np.diag([*voxel, 1.0])
+    matrix[:3, 3] = -0.5 * np.array(shape) * voxel
+    grid = Volume(np.zeros(shape, np.float32), Grid.of(shape, matrix)).oriented(codes).grid
+    return Volume(bright_at(places_of(grid)).astype(np.float32), grid)
+
+
+def test_documented():
+    check_documented(t1w_aligned)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR"])
+def test_it_is_seen_where_the_motion_says_whatever_the_axes(codes):
+    t1w = of(bright, (64, 64, 64), (1, 1, 1), codes)
+    image = of(lambda places: places[..., 0], (20, 24, 12), (1.2, 1.0, 2.0), "RAS" if codes == "PSR" else "PSR")
+    inside = np.zeros(image.grid.shape, bool)
+    inside[2:-2, 2:-2, 2:-2] = True
+    found = t1w_aligned(POSITION, t1w, Volume(inside, image.grid))
+    wanted = bright(moved(MOTION, places_of(image.grid)))
+    assert found.grid.same_as(image.grid) and not found.data[~inside].any()
+    assert np.abs(found.data - wanted)[inside].max() < 1.5, "of 35: linear interpolation, and the mean over slices of 2 mm"
+    assert np.corrcoef(found.data[inside], wanted[inside])[0, 1] > 0.999
+
+
+def test_the_template_takes_it_whatever_its_brightness(tmp_path):
+    places = {"combined_magnitude": bright, "chi": lambda p: 0.01 * p[..., 0], "t1w_aligned": lambda p: 7.0 * bright(p)}
+    for name, function in places.items():
+        one = of(function, (24, 24, 24), (2, 2, 2), "RAS")
+        nibabel.save(nibabel.Nifti1Image(one.data, one.grid.matrix), tmp_path / f"{name}.nii.gz")
+    ball = of(lambda p: (np.linalg.norm(p, axis=-1) < 18).astype(np.float32), (24, 24, 24), (2, 2, 2), "RAS")
+    nibabel.save(nibabel.Nifti1Image(ball.data, ball.grid.matrix), tmp_path / "mask.nii.gz")
+    member = Member("sub-01_MEGRE", "01", {name: f"{name}.nii.gz" for name in (*places, "mask")}, "key", True)
+    assert prepare((tmp_path, Path(tmp_path / "head.npz"), member, tuple(places), 2.0), 1) == "made"
+    made = held(tmp_path / "head.npz")
+    inside = made["mask"]
+    assert made["channels"].shape[0] == 3
+    assert np.median(made["channels"][0][inside]) == pytest.approx(1) and np.median(made["channels"][2][inside]) == pytest.approx(1, abs=0.02)
+    assert np.ptp(made["channels"][1][inside]) == pytest.approx(0.01 * 36, rel=0.15), "susceptibility keeps its unit"
