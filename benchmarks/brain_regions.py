@@ -152,7 +152,7 @@ def challenge(folder: Path) -> None:
     warp, _, fit = gre_to_template(magnitude, mask, cosmos)
     print(f"overlap with the template {float(fit['overlap'][0]):.3f}, {time.time() - start:.0f} s")
     ways = {"atlas": from_template(warp, mask, fit)[0].data, "refined on chi": from_template_on_chi(warp, mask, fit, cosmos)[0].data}
-    print("| region | theirs: voxels, mean COSMOS (ppm) | " + " | ".join(f"{way}: voxels, mean, share of theirs inside" for way in ways) + " |")
+    print("| region | theirs: voxels, mean COSMOS (ppm) | " + " | ".join(f"{way}: voxels, mean, mean of its core (one voxel less all around), share of theirs inside" for way in ways) + " |")
     print("|---" * (2 + len(ways)) + "|")
     for number, names in CHALLENGE.items():
         numbers = [n for one in STRUCTURES if one.name in names for n in (one.left, one.right)]
@@ -160,7 +160,9 @@ def challenge(folder: Path) -> None:
         cells = [f"{here.sum()}, {cosmos.data[here].mean():.3f}"]
         for labels in ways.values():
             mine = np.isin(labels, numbers)
-            cells.append(f"{mine.sum()}, {cosmos.data[mine].mean() if mine.any() else np.nan:.3f}, {mine[here].mean():.2f}")
+            core = ndimage.binary_erosion(mine)
+            means = [cosmos.data[one].mean() if one.any() else np.nan for one in (mine, core)]
+            cells.append(f"{mine.sum()}, {means[0]:.3f}, {means[1]:.3f}, {mine[here].mean():.2f}")
         print(f"| {' + '.join(names)} | " + " | ".join(cells) + " |")
 
 
