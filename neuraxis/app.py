@@ -13,6 +13,7 @@ from typing import Any
 from neuraxis import __version__, executor
 from neuraxis.bids import dataset, images, validation
 from neuraxis.bids.derivatives import read_json, write_json
+from neuraxis.bids.given_atlas import read_atlas
 from neuraxis.cohort import check_column, write_group
 from neuraxis.errors import MissingInput, NeuraxisError, NothingSelected, OutputError, UsageError
 from neuraxis.kinds import KINDS, kind_of
@@ -32,6 +33,8 @@ def run(options: Options, argv: Sequence[str]) -> int:
         raise UsageError("The output folder is the input data set.", "Name another: the input is only read.")
     if "group" in options.levels:
         check_column(bids, options.group_column)
+    if options.atlas:
+        read_atlas(Path(options.atlas))  # what is wrong with it is said once, before anything is computed
     labels = dataset.choose_participants(bids, options.participant_label) if "participant" in options.levels else []
     code = 0
     if options.reports_only:

@@ -117,6 +117,14 @@ class Options:
         metavar="MM",
         science=True,
     )
+    atlas: str = _option(
+        "Labels in MNI152NLin2009cAsym, a NIfTI file with its table of names (index, name) beside it: the regions of the brain are these, "
+        "in place of those of the package's atlas.",
+        "--atlas",
+        default="",
+        metavar="FILE",
+        science=True,
+    )
     group_column: str = _option(
         "Column of participants.tsv that tells which group a participant belongs to; the level group compares the regions of the "
         "brain between groups. Default: group.",
@@ -248,6 +256,8 @@ def make(values: Mapping[str, Any]) -> Options:
     options = Options(**converted)
     if options.use_gpu and options.device == "auto":
         options = dataclasses.replace(options, device="cuda")
+    if options.atlas:
+        options = dataclasses.replace(options, atlas=str(Path(options.atlas).resolve()))
     if options.phase_sign not in ("positive", "negative"):
         raise UsageError(f"phase_sign is positive or negative, not {options.phase_sign!r}.")
     if options.oblique not in ("rotate", "resample"):
@@ -306,7 +316,7 @@ def to_toml(options: Options) -> str:
         content["outputs"] = list(options.outputs)
     content |= {name: True for name in ("cord", "brain") if getattr(options, name)}
     usual = Options()
-    read_as = ("phase_sign", "oblique", "coil_smoothing")
+    read_as = ("phase_sign", "oblique", "coil_smoothing", "atlas")
     content |= {n: getattr(options, n) for n in read_as if getattr(options, n) != getattr(usual, n)}
     if options.methods:
         content["methods"] = dict(options.methods)

@@ -74,7 +74,7 @@ QSM = Pipeline(
     "qsm",
     "Quantitative susceptibility mapping and relaxometry of one gradient-echo acquisition",
     inputs=("phase", "magnitude", "echo_times", "echo_spacing", "field_strength", "r2", "t1w_brain", "t1w_mask", "t1w_regions",
-            "t1w_region_probability", "t1w_region_trust", "region_names", "t1w_gray_probability", "t1w_white_probability",
+            "t1w_region_probability", "t1w_region_trust", "region_names", "atlas_labels", "t1w_gray_probability", "t1w_white_probability",
             "t1w_fluid_probability", "t1w_nucleus_probability"),
     steps=(
         Step(("combined_magnitude",), by=_only("combination", "Combined magnitude", root_sum_of_squares)),
@@ -124,7 +124,7 @@ QSM = Pipeline(
 BRAIN_ANAT = Pipeline(
     "brain_anat",
     "Regions of the brain in the T1w of a session with a gradient echo",
-    inputs=("magnitude",),
+    inputs=("magnitude", "atlas_labels", "region_names"),
     steps=(
         Step(("homogeneous_magnitude",), by=Family.of(homogeneity)),
         Step(("t1w_mask",), by=_only("t1w_masking", "Brain in the T1w", deepbet)),

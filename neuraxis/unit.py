@@ -16,6 +16,7 @@ from neuraxis.artifacts import ARTIFACTS
 from neuraxis.bids import images, tables
 from neuraxis.bids.dataset import Unit
 from neuraxis.bids.derivatives import UnitStore, read_image, read_json, write_json
+from neuraxis.bids.given_atlas import read_atlas
 from neuraxis.engine import Family, Pipeline, Plan, make_plan, to_run
 from neuraxis.engine import run as run_plan
 from neuraxis.errors import DataError, GridMismatch, MissingInput, NeuraxisError, UsageError
@@ -130,7 +131,9 @@ def prepare(task: Task) -> Prepared:
     store = store_of(task, unit, facts)
     folders = _folders(options)
     given = _given(task, store, folders)
-    inputs = facts.inputs | kind.borrow(unit, [_findings(task, other, folders) for other in unit.before]) | names_beside(given)
+    borrowed = kind.borrow(unit, [_findings(task, other, folders) for other in unit.before])
+    inputs = facts.inputs | _atlas(options, kind) | borrowed | names_beside(given)
+    store.region_names = inputs.get("region_names")
     keys = {name: _text(value) for name, value in inputs.items()}
     if options.dry_run:  # what the units before will make
         coming = {name for other in unit.before for step in kind_of(other).pipeline.steps for name in step.makes}
@@ -148,6 +151,14 @@ def prepare(task: Task) -> Prepared:
         reasons = dict.fromkeys(plan.missing.values())
         raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
     return Prepared(task, store, plan, given, inputs)
+
+
+def _atlas(options: Options, kind: Kind) -> dict[str, Any]:
+    """The labels and names of the atlas that was asked for, where the pipeline takes them."""
+    if not options.atlas or "atlas_labels" not in kind.pipeline.inputs:
+        return {}
+    labels, names = read_atlas(Path(options.atlas))
+    return {"atlas_labels": labels, "region_names": names}
 
 
 def _folders(options: Options) -> list[Path]:

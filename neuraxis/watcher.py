@@ -126,7 +126,7 @@ class Watcher:
         under = self.seen.get(view.on) if view else None
         if under is None or not under.grid.same_as(value.grid):
             return []
-        picture, over = regions_picture(under, value)
+        picture, over = regions_picture(under, value, self.seen.get("region_names"))
         return [("", picture, caption(ARTIFACTS[name]), over)]
 
     def _cord(self, name: str, kind: str) -> Sequence[tuple[str, bytes, str, bytes | None]]:

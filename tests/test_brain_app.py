@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from conftest import neuraxis
 
+from neuraxis.brain import atlas
+
 ASKED = ("--brain", "--skip-bids-validation", "--outputs", "chi", "region_statistics")
 MAPS = ("gray_probability", "white_probability", "fluid_probability", "nucleus_probability")
 MADE = {
@@ -112,3 +114,20 @@ def test_without_a_t1w_the_gradient_echo_is_registered_itself(head, tmp_path):
         real = np.isin(truth, [number for number, text in told.items() if name in text.lower()])
         assert 2 * (np.isin(found, mine) & real).sum() > 0.6 * (np.isin(found, mine).sum() + real.sum()), name
     assert (anat / "sub-01_from-MEGRE_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz").exists()
+    # labels of the user's own in the template: the registration is not made anew
+    share, spots = atlas.probability(10), {4001: "left Spot", 4002: "right Spot"}
+    data = np.where(share.data > 0.5, 4001, 0).astype(np.int16)
+    path = tmp_path / "mine_space-MNI152NLin2009cAsym_dseg.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(data, share.grid.matrix), path)
+    path.with_name("mine_space-MNI152NLin2009cAsym_dseg.tsv").write_text("index\tname\n" + "".join(f"{n}\t{t}\n" for n, t in spots.items()))
+    done = neuraxis(bids, tmp_path / "out", "participant", *ASKED, "--atlas", path)
+    assert "Regions of the brain" in done.stderr and "Registration to the template" not in done.stderr
+    mine = _labels(anat / "sub-01_seg-regions_dseg.nii.gz")
+    assert set(np.unique(mine)) == {0, 4001} and _rows(anat / "sub-01_seg-regions_dseg.tsv") == [{"index": "4001", "name": "left Spot"}]
+    a, b = mine == 4001, found == 10
+    assert 2 * (a & b).sum() > 0.8 * (a.sum() + b.sum())
+    assert {(row["region"], row["hemisphere"]) for row in _rows(anat / "sub-01_seg-regions_stats.tsv")} >= {("Spot", "L")}
+    assert f'atlas = "{path}"' in (tmp_path / "out/run.toml").read_text()
+    path.with_name("mine_space-MNI152NLin2009cAsym_dseg.tsv").unlink()
+    done = neuraxis(bids, tmp_path / "out", "participant", *ASKED, "--atlas", path, check=None)
+    assert done.returncode == 66 and "no table of names" in done.stderr and "Traceback" not in done.stderr

@@ -192,6 +192,7 @@ ROWS = (
             "why": Column("", "why not", text=True),
         },
     ),
+    row("atlas_labels", "Labels of a given atlas", "", "(X, Y, Z)", "whole numbers, in MNI152NLin2009cAsym", kind="labels"),
     row("region_names", "Names of given regions", "", "(R,)", "index and name, from the table beside given labels", kind="table"),
     row(
         "region_statistics",

@@ -94,6 +94,8 @@ class UnitStore:
     asked: frozenset[str] = frozenset()
     force: bool = False
     fresh: set[str] = field(default_factory=set)
+    region_names: Table | None = None
+    """What regions are called that have not our numbers."""
 
     def paths(self, name: str) -> list[Path]:
         """The files of an artifact: its derivatives, or nothing when it stays in the work folder."""
@@ -174,7 +176,7 @@ class UnitStore:
             for twin in (*self._twins(path, file.twins), path):  # the sidecar that `has` looks at comes last of all
                 write_atomically(twin, content)
                 if artifact.kind == "labels" and artifact.names:
-                    write_atomically(self._sidecar(twin).with_suffix(".tsv"), tables.label_table(artifact.names, part))
+                    write_atomically(self._sidecar(twin).with_suffix(".tsv"), tables.label_table(artifact.names, part, self.region_names))
                 write_json(self._sidecar(twin), text)
         back = (
             stored

@@ -103,14 +103,14 @@ def read_names(path: Path) -> Table | None:
         return None
 
 
-def label_table(names: str, data: Any) -> str:
-    """The table of names beside a label image: index and name of every label in it."""
+def label_table(names: str, data: Any, given: Table | None = None) -> str:
+    """The table of names beside a label image: index and name of every label in it; of regions, as a given table calls them."""
     name_of = {
         "vertebrae": vertebrae.vertebra_name,
         "discs": vertebrae.disc_name,
         "spinal_levels": vertebrae.spinal_level_name,
         "lesions": lambda number: f"lesion {number}",
-        "regions": regions.name_of,
+        "regions": lambda number: regions.name_of(number, given),
     }[names]
     found = [int(value) for value in np.unique(data) if value]
     return "index\tname\n" + "".join(f"{value}\t{name_of(value)}\n" for value in found)

@@ -17,7 +17,7 @@ scipy = lazy.load("scipy")
 
 
 def from_template(
-    warp_from_template: Volume, mask: Volume, template_overlap: Table, *, least_probability: float = 0.3
+    warp_from_template: Volume, mask: Volume, template_overlap: Table, atlas_labels: Volume | None = None, *, least_probability: float = 0.3
 ) -> tuple[Volume, Volume, Table]:
     """Regions of the atlas, carried over by the registration to the template.
 
@@ -32,6 +32,8 @@ def from_template(
         The brain; bool, (X, Y, Z). Its grid is that of the result.
     template_overlap
         How well the brain lies on the template.
+    atlas_labels
+        Labels of another atlas in the space of the template; whole numbers, (X, Y, Z). Without it, the atlas of the package.
     least_probability
         Of a label; 0 to 1. Where none is as probable there is no label.
 
@@ -54,13 +56,13 @@ def from_template(
     inside = np.asarray(mask.data, bool)
     here = places_of(mask.grid)[inside]
     there = here + displacement_at(warp_from_template, here)
-    parts = ((number, atlas.probability(number)) for number in atlas.numbers())
+    parts = ((number, atlas.probability(number)) for number in atlas.numbers()) if atlas_labels is None else shares_of(atlas_labels)
     labels, chance = labelled(parts, there, inside, mask.grid, least_probability)
     return labels, chance, trust_in_template(template_overlap)
 
 
 def t1w_from_template(
-    warp_from_template: Volume, t1w_mask: Volume, template_overlap: Table, *, least_probability: float = 0.3
+    warp_from_template: Volume, t1w_mask: Volume, template_overlap: Table, atlas_labels: Volume | None = None, *, least_probability: float = 0.3
 ) -> tuple[Volume, Volume, Table]:
     """Regions of the atlas on the T1w, carried over by its registration to the template.
 
@@ -74,6 +76,8 @@ def t1w_from_template(
         The brain; bool, (X, Y, Z). Its grid is that of the result.
     template_overlap
         How well the brain lies on the template.
+    atlas_labels
+        Labels of another atlas in the space of the template; whole numbers, (X, Y, Z). Without it, the atlas of the package.
     least_probability
         Of a label; 0 to 1. Where none is as probable there is no label.
 
@@ -92,7 +96,7 @@ def t1w_from_template(
     Pauli 2018, doi:10.1038/sdata.2018.63
     Billot 2023, doi:10.1016/j.media.2023.102789
     """
-    return from_template(warp_from_template, t1w_mask, template_overlap, least_probability=least_probability)
+    return from_template(warp_from_template, t1w_mask, template_overlap, atlas_labels, least_probability=least_probability)
 
 
 def from_t1w(

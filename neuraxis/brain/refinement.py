@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import lazy_loader as lazy
 import numpy as np
 
 from neuraxis.brain import atlas
 from neuraxis.brain.labels import from_t1w, from_template, matrix_of, shares_of
-from neuraxis.brain.regions import LEFT_OF, NUCLEI
+from neuraxis.brain.regions import NUCLEI, Structure, structures
 from neuraxis.numerics.deformation import displacement_at, moved, places_of, sampled
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
 scipy = lazy.load("scipy")
+
+_BLUR = 1.0
+"""Of labels that have no probabilities; mm, standard deviation."""
+
+_NUCLEI = {*(one.name for one in NUCLEI), "globus pallidus", "pallidum", "accumbens", "accumbens area", "substantia nigra"}
+"""The deep nuclei, as we and FreeSurfer call them."""
 
 _ROUNDS = 8
 _LEAST = 0.01
@@ -32,6 +38,8 @@ def from_template_on_chi(
     mask: Volume,
     template_overlap: Table,
     chi_unreferenced: Volume,
+    atlas_labels: Volume | None = None,
+    region_names: Table | None = None,
     *,
     least_probability: float = 0.3,
     reach: float = 2.0,
@@ -55,6 +63,10 @@ def from_template_on_chi(
         How well the brain lies on the template.
     chi_unreferenced
         Susceptibility; ppm, (X, Y, Z), zero where it is not known.
+    atlas_labels
+        Labels of another atlas in the space of the template; whole numbers, (X, Y, Z). Without it, the atlas of the package.
+    region_names
+        index, name: what labels are called that have not our numbers; the deep nuclei are known by their names.
     least_probability
         Of a label; 0 to 1. Where none is as probable there is no label.
     reach
@@ -76,10 +88,12 @@ def from_template_on_chi(
     Billot 2023, doi:10.1016/j.media.2023.102789
     Van Leemput 1999, doi:10.1109/42.811270
     """
-    labels, chance, trust = from_template(warp_from_template, mask, template_overlap, least_probability=least_probability)
+    labels, chance, trust = from_template(warp_from_template, mask, template_overlap, atlas_labels, least_probability=least_probability)
     here = places_of(mask.grid)[np.asarray(mask.data, bool)]
-    parts = ((number, atlas.probability(number)) for number in atlas.numbers())
-    return *_refined(labels, chance, parts, here + displacement_at(warp_from_template, here), mask, chi_unreferenced, reach), trust
+    own = ((number, atlas.probability(number)) for number in atlas.numbers())
+    parts = own if atlas_labels is None else shares_of(atlas_labels, blurred=_BLUR)
+    there = here + displacement_at(warp_from_template, here)
+    return *_refined(labels, chance, parts, there, mask, chi_unreferenced, reach, structures(region_names)), trust
 
 
 def from_t1w_on_chi(
@@ -89,6 +103,7 @@ def from_t1w_on_chi(
     chi_unreferenced: Volume,
     t1w_region_probability: Volume | None = None,
     t1w_region_trust: Table | None = None,
+    region_names: Table | None = None,
     *,
     least_probability: float = 0.3,
     reach: float = 2.0,
@@ -111,6 +126,8 @@ def from_t1w_on_chi(
         Probability of each label; 0 to 1, on the grid of the T1w. Without it 1.
     t1w_region_trust
         Whether they can be trusted there.
+    region_names
+        index, name: what labels are called that have not our numbers; the deep nuclei are known by their names.
     least_probability
         Share of a label; 0 to 1. Where none is as large there is no label.
     reach
@@ -134,20 +151,22 @@ def from_t1w_on_chi(
         t1w_position, t1w_regions, mask, t1w_region_probability, t1w_region_trust, least_probability=least_probability
     )
     there = moved(matrix_of(t1w_position), places_of(mask.grid)[np.asarray(mask.data, bool)])
-    return *_refined(labels, chance, shares_of(t1w_regions, blurred=1.0), there, mask, chi_unreferenced, reach), trust
+    parts = shares_of(t1w_regions, blurred=_BLUR)
+    return *_refined(labels, chance, parts, there, mask, chi_unreferenced, reach, structures(region_names)), trust
 
 
 def _refined(
-    labels: Volume, chance: Volume, parts: Iterable[tuple[int, Volume]], places: Array, mask: Volume, chi: Volume, reach: float
-) -> tuple[Volume, Volume]:
+    labels: Volume, chance: Volume, parts: Iterable[tuple[int, Volume]], places: Array, mask: Volume, chi: Volume, reach: float,
+    known: Sequence[Structure],
+) -> tuple[Volume, Volume]:  # fmt: skip
     """Labels and their probability after the nuclei have followed the susceptibility."""
     if not reach >= 0:
         raise ValueError(f"reach must be at least 0 mm, not {reach}")
-    inside, known = np.asarray(mask.data, bool), np.asarray(chi.data) != 0
-    nuclei = np.isin(labels.data, [number for one in NUCLEI for number in (one.left, one.right)])
+    inside, seen = np.asarray(mask.data, bool), np.asarray(chi.data) != 0
+    nuclei = np.isin(labels.data, [number for one in known if one.name.lower() in _NUCLEI for number in (one.left, one.right)])
     if not nuclei.any():
         return labels, chance
-    near = inside & known & (scipy.ndimage.distance_transform_edt(~nuclei, sampling=mask.grid.voxel_size) <= reach)
+    near = inside & seen & (scipy.ndimage.distance_transform_edt(~nuclei, sampling=mask.grid.voxel_size) <= reach)
     there = places[near[inside]]
     numbers, prior = [], []
     for number, share in parts:
@@ -160,7 +179,8 @@ def _refined(
     weights = np.array(prior)
     weights = np.vstack([weights, np.clip(1 - weights.sum(axis=0), _LEAST, 1)])  # of no structure
     weights /= weights.sum(axis=0)
-    kinds = np.unique([LEFT_OF.get(number, number) for number in numbers] + [0], return_inverse=True)[1]
+    left_of = {one.right: one.left for one in known}
+    kinds = np.unique([left_of.get(number, number) for number in numbers] + [0], return_inverse=True)[1]
     values = np.asarray(chi.data, float)[near]
     posterior = weights
     for _ in range(_ROUNDS):

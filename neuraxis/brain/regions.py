@@ -91,7 +91,21 @@ def told(names: Table | None) -> dict[int, tuple[str, str]]:
     return found
 
 
-def name_of(number: int) -> str:
-    """What a label is called, as "left caudate"; an unknown one by its number."""
+def structures(names: Table | None) -> tuple[Structure, ...]:
+    """The structures of a given table (index, name), left and right as one; without a table ours."""
+    if names is None:
+        return STRUCTURES
+    found: dict[str, dict[str, int]] = {}
+    for number, (side, words) in told(names).items():
+        found.setdefault(words, {}).setdefault(side, number)
+    return tuple(
+        Structure(words, "", of.get("L", next(iter(of.values()))), of.get("R", next(iter(of.values())))) for words, of in found.items()
+    )
+
+
+def name_of(number: int, names: Table | None = None) -> str:
+    """What a label is called, as "left caudate", or as a given table (index, name) has it; an unknown one by its number."""
+    if names is not None:
+        return dict(zip(names["index"].tolist(), map(str, names["name"].tolist()), strict=True)).get(number, f"region {number}")
     side, name = sides().get(number, ("", f"region {number}"))
     return SIDE_WORDS.get(side, "") + name

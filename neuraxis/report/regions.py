@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from neuraxis.brain.regions import STRUCTURES, Structure
+from neuraxis.brain.regions import Structure, structures
 from neuraxis.report.sheet import Sheet, contours
 from neuraxis.report.slices import PLANES, Image, Panel, cut, extent, turned, where_text
+from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
 _PIXELS_PER_MM = 2.6
@@ -28,7 +31,7 @@ _SHOWN = ("red nucleus", "globus pallidus internus", "globus pallidus", "putamen
 """Axial slices go through the middle of the first four of these that are there; coronal ones through the first two."""
 
 
-def regions_picture(image: Volume, labels: Volume) -> tuple[bytes, bytes | None]:
+def regions_picture(image: Volume, labels: Volume, names: Table | None = None) -> tuple[bytes, bytes | None]:
     """Six slices of the image, and the outlines of the labels as a transparent picture over it.
 
     Parameters
@@ -36,7 +39,9 @@ def regions_picture(image: Volume, labels: Volume) -> tuple[bytes, bytes | None]
     image
         What it is drawn on; (X, Y, Z), any unit.
     labels
-        Whole numbers on the same grid; those of the merged table have the colours of their structures.
+        Whole numbers on the same grid, those of the merged table or of `names`.
+    names
+        index and name of given labels.
 
     Returns
     -------
@@ -46,12 +51,13 @@ def regions_picture(image: Volume, labels: Volume) -> tuple[bytes, bytes | None]
     drawn = turned(np.asarray(labels.data), None, labels.grid, like=shown).data
     values = shown.data[drawn != 0]
     low, high = np.percentile(values, [1, 99]) if values.size else (0.0, 1.0)
-    panels = _panels(shown, drawn)
+    known = structures(names)
+    panels = _panels(shown, drawn, known)
     sizes = [tuple(max(1, round(mm * _PIXELS_PER_MM)) for mm in extent(shown, panel)) for panel in panels]
     rows = [list(range(n, min(n + _COLUMNS, len(panels)))) for n in range(0, len(panels), _COLUMNS)]
     width = max(sum(sizes[n][0] + _GAP for n in row) for row in rows)
     line = round(1.5 * _FONT)
-    there = [one for one in STRUCTURES if one.name not in _UNSEEN and np.isin(drawn, (one.left, one.right)).any()]
+    there = [one for one in known if one.name not in _UNSEEN and np.isin(drawn, (one.left, one.right)).any()]
     per_row = max(1, int(width // (20 * _FONT)))
     legend = -(-len(there) // per_row)
     heights = [max(sizes[n][1] for n in row) + line for row in rows]
@@ -60,26 +66,25 @@ def regions_picture(image: Volume, labels: Volume) -> tuple[bytes, bytes | None]
     for row, height in zip(rows, heights, strict=True):
         left = 0
         for n in row:
-            _panel(sheet, shown, drawn, panels[n], (left, top + line), sizes[n], (float(low), float(high)))
+            _panel(sheet, shown, drawn, known, panels[n], (left, top + line), sizes[n], (float(low), float(high)))
             sheet.text(left + sizes[n][0] / 2, top + line / 2, where_text(shown, panels[n]), "0.75", halo=False)
             left += sizes[n][0] + _GAP
         top += height
     for number, one in enumerate(there):
         x, y = (number % per_row) * width / per_row + 8, top + (number // per_row + 0.5) * line + 3
-        sheet.lines([np.array([(x, y), (x + 14, y)])], _colour(one), over=False, width=3)
-        sheet.text(x + 20, y, f"{one.short}  {one.name}", "0.85", align="left", size=0.9 * _FONT, halo=False)
+        sheet.lines([np.array([(x, y), (x + 14, y)])], _colour(one, known), over=False, width=3)
+        sheet.text(x + 20, y, f"{one.short}  {one.name}".strip(), "0.85", align="left", size=0.9 * _FONT, halo=False)
     return sheet.png(), sheet.over_png()
 
 
-def _colour(structure: Structure) -> str:
-    return "#cccccc" if structure.name in _FAINT else _PALETTE[STRUCTURES.index(structure) % len(_PALETTE)]
+def _colour(structure: Structure, known: Sequence[Structure]) -> str:
+    return "#cccccc" if structure.name in _FAINT else _PALETTE[known.index(structure) % len(_PALETTE)]
 
 
-def _panels(image: Image, labels: Array) -> list[Panel]:
+def _panels(image: Image, labels: Array, known: Sequence[Structure]) -> list[Panel]:
     """Axial and coronal slices through the middle of what should be seen; evenly spread ones where nothing of it is there."""
     found: dict[str, list[int]] = {"axial": [], "coronal": []}
-    for name in _SHOWN:
-        one = next(s for s in STRUCTURES if s.name == name)
+    for one in (one for name in _SHOWN for one in known if one.name.lower() == name):
         where = np.argwhere(np.isin(labels, (one.left, one.right)))
         for plane, most in (("axial", 4), ("coronal", 2)):
             if len(where) and len(found[plane]) < most:
@@ -95,8 +100,9 @@ def _panels(image: Image, labels: Array) -> list[Panel]:
 
 
 def _panel(
-    sheet: Sheet, image: Image, labels: Array, panel: Panel, corner: tuple[int, int], size: tuple[int, ...], limits: tuple[float, float]
-) -> None:
+    sheet: Sheet, image: Image, labels: Array, known: Sequence[Structure], panel: Panel, corner: tuple[int, int], size: tuple[int, ...],
+    limits: tuple[float, float],
+) -> None:  # fmt: skip
     """The slice with the patient's left on the left and up above; and the outlines of its labels."""
     from PIL import Image as Picture
 
@@ -106,7 +112,7 @@ def _panel(
     sheet.paste(*corner, np.asarray(seen))
     names = cut(labels, panel)
     scale = np.array([size[0] / names.shape[0], size[1] / names.shape[1]])
-    for one in sorted(STRUCTURES, key=lambda one: one.name not in _FAINT):
+    for one in sorted(known, key=lambda one: one.name not in _FAINT):
         faint = one.name in _FAINT
         for number in () if one.name in _UNSEEN else sorted({one.left, one.right}):
             here = names == number
@@ -114,6 +120,7 @@ def _panel(
                 inside = np.pad(here, 1).astype(float)
                 for path in ((line - 1.0)[:, ::-1] for line in contours(inside)):
                     x, y = path[:, 0] * scale[0], (names.shape[1] - path[:, 1]) * scale[1]
-                    sheet.lines([np.stack([x, y], -1) + corner], _colour(one), width=0.5 if faint else 1.4, alpha=0.35 if faint else 1.0)  # fmt: skip
+                    width, alpha = (0.5, 0.35) if faint else (1.4, 1.0)
+                    sheet.lines([np.stack([x, y], -1) + corner], _colour(one, known), width=width, alpha=alpha)
     for x, y, letter in ((0.03, 0.5, PLANES[panel.plane][3][0]), (0.97, 0.5, PLANES[panel.plane][3][1])):
         sheet.text(corner[0] + x * size[0], corner[1] + y * size[1], letter)

@@ -76,6 +76,24 @@ def test_labels_lie_where_the_map_says_whatever_the_axes(codes):
         from_template(_warp(working_grid(Volume(inside, grid), 4.0), motion), Volume(none, grid), SURE)
 
 
+@pytest.mark.parametrize("codes", ["RAS", "PSR"])
+def test_the_labels_of_another_atlas_lie_where_the_map_says(codes):
+    grid, motion = _turned(_grid(codes))
+    inside = np.ones(grid.shape, bool)
+    own = _grid("LPS", 2.0)
+    spots = {3001: (-30.0, -10.0, 20.0), 7: (25.0, 20.0, -5.0)}
+    data = np.zeros(own.shape, np.int16)
+    for number, place in spots.items():
+        data[((places_of(own) - place) ** 2).sum(-1) < 9**2] = number
+    warp = _warp(working_grid(Volume(inside, grid), 4.0), motion)
+    found, chance, _ = from_template(warp, Volume(inside, grid), SURE, Volume(data, own), least_probability=0.5)
+    assert set(np.unique(found.data)) == {0, *spots} and chance.data.max() == pytest.approx(1, abs=1e-5)
+    for number, place in spots.items():
+        wanted = (np.linalg.inv(motion) @ np.append(place, 1))[:3]
+        assert np.linalg.norm(places_of(grid)[found.data == number].mean(axis=0) - wanted) < 0.7
+        assert (found.data == number).sum() * grid.voxel_volume == pytest.approx(4 / 3 * np.pi * 9**3, rel=0.08)
+
+
 def test_labels_of_the_t1w_move_with_the_head_and_doubts_with_them():
     grid = _grid("LPS", 2.0)
     away = (places_of(grid) - [-25.0, 4.0, 1.0]) / [9.0, 14.0, 8.0]

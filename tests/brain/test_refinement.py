@@ -9,6 +9,7 @@ from documented import check_documented
 from neuraxis.brain import atlas
 from neuraxis.brain.labels import from_t1w, from_template
 from neuraxis.brain.refinement import from_t1w_on_chi, from_template_on_chi
+from neuraxis.brain.regions import name_of
 from neuraxis.numerics.deformation import places_of, sampled
 from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
@@ -76,3 +77,18 @@ def test_without_contrast_the_atlas_stays(moved):
     assert _dice(found, labels.data, (12, 51)) > 0.9
     unknown = Volume(np.zeros(GRID.shape, np.float32), GRID)
     assert np.array_equal(from_template_on_chi(NO_WARP, MASK, SURE, unknown)[0].data, labels.data)
+
+
+def test_nuclei_of_other_numbers_are_known_by_their_names(moved):
+    labels, _, chi = moved
+    numbers = [int(number) for number in np.unique(labels.data) if number]
+    other = {number: 900 + place for place, number in enumerate(reversed(numbers))}
+    renumbered = np.zeros_like(labels.data)
+    for number, mine in other.items():
+        renumbered[labels.data == number] = mine
+    names = Table.of({"index": list(other.values()), "name": [name_of(number) for number in other]})
+    own = from_t1w_on_chi(POSITION, labels, MASK, chi)[0].data
+    found = from_t1w_on_chi(POSITION, Volume(renumbered, GRID), MASK, chi, region_names=names)[0].data
+    back = np.zeros(1000, int)
+    back[list(other.values())] = numbers[::-1]
+    assert (own != labels.data).sum() > 500 and np.mean(back[found] == own) > 0.999
