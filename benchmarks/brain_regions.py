@@ -152,7 +152,8 @@ def challenge(folder: Path) -> None:
     warp, _, fit = gre_to_template(magnitude, mask, cosmos)
     print(f"overlap with the template {float(fit['overlap'][0]):.3f}, {time.time() - start:.0f} s")
     ways = {"atlas": from_template(warp, mask, fit)[0].data, "refined on chi": from_template_on_chi(warp, mask, fit, cosmos)[0].data}
-    print("| region | theirs: voxels, mean COSMOS (ppm) | " + " | ".join(f"{way}: voxels, mean, mean of its core (one voxel less all around), share of theirs inside" for way in ways) + " |")
+    heads = [f"{way}: voxels, mean, mean of its core (one voxel less all around), share of theirs inside" for way in ways]
+    print("| region | theirs: voxels, mean COSMOS (ppm) | " + " | ".join(heads) + " |")
     print("|---" * (2 + len(ways)) + "|")
     for number, names in CHALLENGE.items():
         numbers = [n for one in STRUCTURES if one.name in names for n in (one.left, one.right)]
