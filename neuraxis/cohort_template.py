@@ -246,7 +246,7 @@ class _Builder:
                 "in_mean": int(one.name in builders and laid["overlap"] >= group_template.LEAST_OVERLAP), "overlap": float(laid["overlap"]),
                 "similarity": float(laid["similarity"]), "trusted": int(laid["overlap"] >= group_template.LEAST_OVERLAP),
             })  # fmt: skip
-        return Table.of({name: [row[name] for row in rows] for name in rows[0]})
+        return Table.of_rows(rows)
 
 
 def _size(stretch: Array) -> float:
@@ -260,7 +260,4 @@ def _memory(voxel: float, channels: int) -> float:
 
 
 def _told(summary: Mapping[str, Any]) -> Found:
-    def table(rows: Sequence[Mapping[str, Any]]) -> Table:
-        return Table.of({name: [row[name] for row in rows] for name in rows[0]})
-
-    return Found(tuple(summary["Pictures"]), table(summary["Rounds"]), table(summary["Heads"]))
+    return Found(tuple(summary["Pictures"]), Table.of_rows(summary["Rounds"]), Table.of_rows(summary["Heads"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,11 @@ class Table:
         if len({len(values) for values in made.values()}) > 1:
             raise ValueError(f"columns of several lengths: { {name: len(v) for name, v in made.items()} }")
         return cls(made)
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Mapping[str, Any]]) -> Table:
+        """A table of rows, with the columns of the first; empty without rows."""
+        return cls.of({name: [row[name] for row in rows] for name in (rows[0] if rows else ())})
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from neuraxis.table import cell
+from neuraxis.table import Table, cell
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ from neuraxis.table import cell
 )
 def test_a_cell_is_one_line_with_so_many_digits(value, wide, narrow):
     assert cell(value) == wide and cell(value, 6, whole=False) == narrow
+
+
+def test_rows_and_columns_are_one():
+    rows = [{"a": 1, "b": "x", "c": None}, {"a": 2, "b": "y", "c": 0.5}]
+    table = Table.of_rows(rows)
+    assert table["a"].tolist() == [1, 2] and table["b"].tolist() == ["x", "y"] and math.isnan(table["c"][0]) and table["c"][1] == 0.5
+    assert [row["b"] for row in Table.of_rows(list(table.rows())).rows()] == ["x", "y"]
+    assert len(Table.of_rows([])) == 0

@@ -106,7 +106,7 @@ class BrainHeads:
 
     def one(self) -> tuple[torch.Tensor, torch.Tensor]:
         chosen = self.below(len(self.maps))
-        own, places = self.maps[chosen], self.deep[chosen] if self.chance(0.6) else self.brain[chosen]
+        own, places = self.maps[chosen], self.deep[chosen] if self.chance(0.8) else self.brain[chosen]
         middle = places[self.below(len(places))].float() + 20 * (self.uniform(3) - 0.5)
         there = self.places @ self.matrix().T
         for knots, most in ((5, 4.0), (9, 2.0), (16, 0.7)):

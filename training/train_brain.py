@@ -28,6 +28,8 @@ ARCHITECTURE = SLICES | {
         "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
     }
 }
+SHARE = [4.0 if number in SMALL else 1.0 for number in range(len(CLASSES) + 1)]
+"""Of the classes in the cross-entropy: the deep nuclei would be learned last."""
 EXAMINED = (13,)
 """Heads whose synthetic images are looked at on the way, and never learned from."""
 
@@ -40,7 +42,8 @@ def loss_of(logits: torch.Tensor, image: torch.Tensor, labels: torch.Tensor) -> 
     """Cross-entropy and Dice of the classes that are there; where the mask shows nothing, nothing is asked for."""
     seen = (image[:, 0] != 0).float()
     logits = logits.float()
-    entropy = (F.cross_entropy(logits, labels, reduction="none") * seen).sum() / seen.sum().clamp_min(1)
+    weight = logits.new_tensor(SHARE)
+    entropy = (F.cross_entropy(logits, labels, weight=weight, reduction="none") * seen).sum() / (weight[labels] * seen).sum().clamp_min(1)
     part = logits.softmax(1) * seen[:, None]
     true = F.one_hot(labels, part.shape[1]).movedim(-1, 1) * seen[:, None]
     both, size = (part * true).sum((0, 2, 3, 4)), (part + true).sum((0, 2, 3, 4))

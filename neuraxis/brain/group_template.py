@@ -291,7 +291,7 @@ def build(
             f"similarity {row['similarity']:.3f}, sharpness {row['sharpness']:.3f}/mm{without}"
         )
         template = new
-    return template, Table.of({name: [row[name] for row in rows] for name in rows[0]}), affines
+    return template, Table.of_rows(rows), affines
 
 
 def _stands_still(rows: Sequence[Mapping[str, float]], tolerance: float) -> bool:

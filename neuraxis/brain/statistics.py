@@ -114,7 +114,7 @@ def region_statistics(
             rows.append(row | {"trusted": int(not why), "why": "; ".join(why)})
     if not rows:
         raise ValueError("there is no label")
-    return Table.of({name: [row[name] for row in rows] for name in rows[0]})
+    return Table.of_rows(rows)
 
 
 _UNITS = {"chi": "ppm", "r2star": "1/s", "t2star": "s", "chi_para": "ppm", "chi_dia": "ppm"}

@@ -88,7 +88,7 @@ def shape_levels(
         around = _around(shape, distance, pmj_extent)
         if around is not None:
             rows.append(_row(shape, around, "pmj", "", f"{distance:g} mm below the PMJ", distance=distance))
-    return Table.of({name: [row[name] for row in rows] for name in rows[0]})
+    return Table.of_rows(rows)
 
 
 def compact(slices: Array) -> str:

@@ -104,7 +104,7 @@ def rigid_registration(
                 RuntimeWarning,
                 stacklevel=2,
             )
-    table = Table.of({name: [row[name] for row in rows] for name in rows[0]})
+    table = Table.of_rows(rows)
     return Volume(magnitudes, grid), Volume(fields, grid), Volume(masks, grid), Volume(noises, grid), table
 
 
