@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from neuraxis.brain.labels import from_t1w, from_template, t1w_from_template
+from neuraxis.brain.learned import learned, t1w_learned
 from neuraxis.brain.nuclei import nuclei_from_t1w, nuclei_from_template, t1w_nuclei
 from neuraxis.brain.refinement import from_t1w_on_chi, from_template_on_chi
 from neuraxis.brain.region_reference import region
@@ -98,7 +99,7 @@ QSM = Pipeline(
         ),
         Step(
             ("regions", "region_probability", "region_trust"),
-            by=_one_of("regions", "Regions of the brain", from_t1w, from_template, from_t1w_on_chi, from_template_on_chi),
+            by=_one_of("regions", "Regions of the brain", from_t1w, from_template, from_t1w_on_chi, from_template_on_chi, learned),
             together=True,
         ),
         Step(("gray_probability", "white_probability", "fluid_probability"), by=_only("brain_tissues", "Tissues of the brain", tissues_from_t1w)),
@@ -135,7 +136,7 @@ BRAIN_ANAT = Pipeline(
         ),
         Step(
             ("t1w_regions", "t1w_region_probability", "t1w_region_trust"),
-            by=_only("t1w_regions", "Regions of the brain in the T1w", t1w_from_template),
+            by=_one_of("t1w_regions", "Regions of the brain in the T1w", t1w_from_template, t1w_learned),
             together=True,
         ),
         Step(

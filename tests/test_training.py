@@ -221,3 +221,22 @@ def test_model_finds_plain_grey_matter():
     both = 2 * ((found > 0.5) & (gray > 0.5)).sum() / ((found > 0.5).sum() + (gray > 0.5).sum())
     assert both > 0.8
     assert float(found.sum()) == pytest.approx(float(gray.sum()), rel=0.25)
+
+
+def test_patches_of_brains_are_sound():
+    """A ball of white matter with two caudates in it: turned, deformed, in many contrasts."""
+    with script("brain_heads") as heads:
+        at = np.moveaxis(np.indices((120, 120, 120)), 0, -1) - 60
+        own = np.where((at**2).sum(-1) < 45**2, heads.NUMBER["cerebral white matter"], 0).astype(np.uint8)
+        own[(np.abs(at) - [15, 0, 0])[..., 0] ** 2 + at[..., 1] ** 2 + at[..., 2] ** 2 < 8**2] = heads.NUMBER["caudate"]
+        images, labels = heads.BrainHeads([own], seed=1).batch(4)
+        again = heads.BrainHeads([own], seed=1).batch(4)
+        assert images.shape == (4, 1, *heads.PATCH[::-1]) and labels.shape == (4, *heads.PATCH[::-1])
+        assert torch.equal(images, again[0]) and torch.equal(labels, again[1]), "one seed, one picture"
+        assert torch.isfinite(images).all() and set(labels.unique().tolist()) == {0, heads.NUMBER["caudate"], heads.NUMBER["cerebral white matter"]}
+        volume = (labels == heads.NUMBER["caudate"]).sum((1, 2, 3)) * heads.STEP**3
+        assert (volume > 300).all() and (volume < 12000).all(), "two balls of 8 mm: 4289 mm3"
+        for image, of in zip(images[:, 0], labels, strict=True):
+            seen = image != 0
+            assert (seen & (of == 0)).sum() < 0.35 * seen.sum(), "the mask is roughly the brain"
+            assert 0.5 < image[seen].std() < 2

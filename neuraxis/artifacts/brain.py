@@ -92,7 +92,9 @@ ROWS = (
         columns={
             "overlap": Column("1", "Dice overlap of the brain with the template's, where the image has voxels"),
             "least_overlap": Column("1", "what is asked for"),
-            "trusted": Column("", "whether it is as large: 1 or 0", whole=True),
+            "likeness": Column("1", "of a part of a brain: mean correlation of the images with the template in their own contrast"),
+            "cut": Column("", "whether the image shows a part of the brain only: 1 or 0", whole=True),
+            "trusted": Column("", "whether the overlap is as large, and the likeness of a part at least 0.3: 1 or 0", whole=True),
         },
     ),
     row(

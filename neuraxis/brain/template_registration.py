@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from neuraxis.brain import atlas
-from neuraxis.brain.head import onto_template, warn_of, working_grid
+from neuraxis.brain.head import Agreement, onto_template, warn_of, working_grid
 from neuraxis.numerics.deformation import Deformation
 from neuraxis.table import Table
 from neuraxis.volume import Volume
@@ -27,7 +27,8 @@ def t1w_to_template(
 
     First affinely by mutual information, from the axes of the scanner or, where the brains do not overlap then, from the turn in which
     the images correlate best; then deformably by local correlation (picsl-greedy, at 1 mm).
-    The map goes from places of the head to places of the template; its inverse is found by a fixed point.
+    The map goes from places of the head to places of the template; its inverse is found by a fixed point. Of a part
+    of a brain (a slab) the place is searched for along its cut direction first.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def gre_to_template(
     The affine map is that of the largest mutual information with the T1w template. Then the template takes the contrast of the images:
     in every structure of the atlas their median where it is laid on them, without what looks like the fluid of the ventricles in a
     structure that holds none. So magnitude and susceptibility, in which the deep nuclei
-    show, are registered deformably by local correlation (picsl-greedy), together, with equal weights.
+    show, are registered deformably by local correlation (picsl-greedy), together, with equal weights. Of a part of a brain (a slab) the place is
+    searched for along its cut direction first.
 
     Parameters
     ----------
@@ -133,9 +135,10 @@ def check_knobs(iterations: tuple[int, ...], update_smoothing: float, smoothing:
         raise ValueError(f"least_overlap must be 0 to 1, not {least_overlap}")
 
 
-def warps(found: Deformation, mask: Volume, agreement: float, least: float) -> tuple[Volume, Volume, Table]:
+def warps(found: Deformation, mask: Volume, agreement: Agreement, least: float) -> tuple[Volume, Volume, Table]:
     """Both displacement fields, and the table of the overlap."""
-    table = Table.of({"overlap": [agreement], "least_overlap": [least], "trusted": [int(agreement >= least)]})
+    columns = {"overlap": agreement.overlap, "least_overlap": least, "likeness": agreement.likeness, "cut": int(agreement.cut)}
+    table = Table.of_rows([columns | {"trusted": int(agreement.trusted(least))}])
     reference = atlas.template()
     whole = working_grid(Volume(reference.data > 0, reference.grid), _WARP_EDGE)
     return found.warp(working_grid(mask, _WARP_EDGE)), found.warp(whole, inverse=True), table
