@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neuraxis.artifacts import ARTIFACTS, View
+from neuraxis.artifacts.brain import SPACE
 from neuraxis.bids import tables
 from neuraxis.bids.derivatives import name_of, write_atomically, write_json
 from neuraxis.bids.nifti import image_bytes, read_image, warp_bytes
@@ -21,8 +22,6 @@ from neuraxis.cohort_processes import BRIGHT, LABEL, MAPS, Member, derivative, s
 from neuraxis.report.template import within_sentence
 from neuraxis.table import Table
 from neuraxis.volume import Volume
-
-_MNI = "MNI152NLin2009cAsym"
 
 _KINDS = {
     "mean": "Mean {} of {} participants.",
@@ -100,7 +99,7 @@ class Folder:
             template.channels[0], brain, own_contrast=True, iterations=(100, 50, 10), smoothing=(2.0, 0.7), more=template.channels[1:]
         )
         from_mni, to_mni, overlap = warps(found, brain, agreement, 0.85)
-        for (a, b), warp in (((_MNI, LABEL), from_mni), ((LABEL, _MNI), to_mni)):
+        for (a, b), warp in (((SPACE, LABEL), from_mni), ((LABEL, SPACE), to_mni)):
             meaning = f"Displacement that brings images of {a} to {b}; ITK, mm."
             self._write(self._path({"from": a, "to": b, "mode": "image"}, "xfm"), warp_bytes(warp), {"Description": meaning})
         regions, chance, trust = from_template(from_mni, brain, overlap)

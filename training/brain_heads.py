@@ -17,7 +17,7 @@ from brain_atlas import BRIGHTNESS, labels_of, t1w
 from scipy import ndimage
 
 from neuraxis.brain.labels import t1w_from_template
-from neuraxis.brain.regions import FLUIDS, LEFT_OF, STRUCTURES
+from neuraxis.brain.regions import FLUIDS, LEFT_OF, NUCLEI, STRUCTURES
 from neuraxis.brain.template_registration import t1w_to_template
 from neuraxis.volume import Volume
 
@@ -29,7 +29,7 @@ HEADS = tuple(range(1, 13))
 CLASSES = tuple(one for one in STRUCTURES if one.name not in ("dentate nucleus", "globus pallidus", "substantia nigra"))
 """Class n + 1 of the network is `CLASSES[n]`, left and right; 0 is the background."""
 NUMBER = {one.name: n + 1 for n, one in enumerate(CLASSES)}
-SMALL = [NUMBER[one.name] for one in STRUCTURES[:9]]
+SMALL = [NUMBER[one.name] for one in NUCLEI]
 """Deep nuclei."""
 
 T1W = {one.name: value for one in STRUCTURES for number, value in BRIGHTNESS.items() if number in (one.left, one.right)} | {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from neuraxis.artifacts.row import Column, File, View, row
 
 _T1W = ("space", "T1w")
-_MNI = "MNI152NLin2009cAsym"
+SPACE = "MNI152NLin2009cAsym"
+"""The template that brains are laid on, and the only space whose labels can be carried over."""
 
 _TISSUES = {"gray": ("GM", "grey matter"), "white": ("WM", "white matter"), "fluid": ("CSF", "fluid in and around the brain")}
 
@@ -68,7 +69,7 @@ ROWS = (
         "from a place of the head to that of the template; as an ITK field it brings images of the template to the head",
         kind="warp",
         keep="made",
-        file=File("xfm", entities=(("from", _MNI), ("to", ""), ("mode", "image")), derived=True),
+        file=File("xfm", entities=(("from", SPACE), ("to", ""), ("mode", "image")), derived=True),
     ),
     row(
         "warp_to_template",
@@ -78,7 +79,7 @@ ROWS = (
         "from a place of the template to that of the head; as an ITK field it brings images of the head to the template",
         kind="warp",
         keep="made",
-        file=File("xfm", entities=(("from", ""), ("to", _MNI), ("mode", "image")), derived=True),
+        file=File("xfm", entities=(("from", ""), ("to", SPACE), ("mode", "image")), derived=True),
     ),
     row(
         "template_overlap",
@@ -88,7 +89,7 @@ ROWS = (
         "one row",
         kind="table",
         keep="made",
-        file=File("xfm", entities=(("from", ""), ("to", _MNI), ("mode", "image"), ("desc", "overlap")), derived=True),
+        file=File("xfm", entities=(("from", ""), ("to", SPACE), ("mode", "image"), ("desc", "overlap")), derived=True),
         columns={
             "overlap": Column("1", "Dice overlap of the brain with the template's, where the image has voxels"),
             "least_overlap": Column("1", "what is asked for"),
@@ -194,7 +195,7 @@ ROWS = (
             "why": Column("", "why not", text=True),
         },
     ),
-    row("atlas_labels", "Labels of a given atlas", "", "(X, Y, Z)", "whole numbers, in MNI152NLin2009cAsym", kind="labels"),
+    row("atlas_labels", "Labels of a given atlas", "", "(X, Y, Z)", f"whole numbers, in {SPACE}", kind="labels"),
     row("region_names", "Names of given regions", "", "(R,)", "index and name, from the table beside given labels", kind="table"),
     row(
         "region_statistics",

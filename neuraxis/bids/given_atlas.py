@@ -5,19 +5,14 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import lazy_loader as lazy
 import numpy as np
 
+from neuraxis.artifacts.brain import SPACE
 from neuraxis.bids import tables
-from neuraxis.bids.nifti import echo_by_echo
+from neuraxis.bids.nifti import voxels
 from neuraxis.errors import DataError, MissingInput
 from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
-
-nibabel = lazy.load("nibabel")
-
-SPACE = "MNI152NLin2009cAsym"
-"""The only space whose labels can be carried over."""
 
 _LARGEST = 32767
 """Number of a label."""
@@ -32,7 +27,7 @@ def read_atlas(path: Path) -> tuple[Volume, Table]:
     DataError: it is not whole, holds no labels, or its name says that it lies in another space.
     """
     if not path.is_file():
-        raise MissingInput(f"There is no file {path}, which --atlas names.", "Name an image of labels in MNI152NLin2009cAsym.")
+        raise MissingInput(f"There is no file {path}, which --atlas names.", f"Name an image of labels in {SPACE}.")
     return _read(path, path.stat().st_mtime_ns)
 
 
@@ -42,11 +37,7 @@ def _read(path: Path, stamp: int) -> tuple[Volume, Table]:
     space = words.get("space", words.get("tpl", SPACE))
     if space != SPACE:
         raise DataError(f"{path} lies in {space}, as its name says; the registration goes to {SPACE}.", f"Bring it to {SPACE} first.")
-    try:
-        image = nibabel.load(path)
-        data = echo_by_echo(np.asarray(image.dataobj))
-    except Exception as error:  # nibabel, zlib and the file system each have their own
-        raise DataError(f"{path} cannot be read: {error}.", "Is it a whole NIfTI file?") from error
+    data, affine = voxels(path)
     if data.ndim != 3 or not np.isfinite(data).all() or (data < 0).any() or (np.rint(data) != data).any():
         raise DataError(f"{path} is no image of labels: it must have three axes and hold whole numbers, 0 where there is none.")
     if not 0 < data.max() <= _LARGEST:
@@ -58,4 +49,4 @@ def _read(path: Path, stamp: int) -> tuple[Volume, Table]:
             f"There is no table of names beside {path}.",
             f"Write {path.name.removesuffix('.gz').removesuffix('.nii')}.tsv with the columns index and name.",
         )
-    return Volume(labels, Grid.of(labels.shape, image.affine)), names
+    return Volume(labels, Grid.of(labels.shape, affine)), names

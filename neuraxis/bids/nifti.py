@@ -72,15 +72,21 @@ def echo_by_echo(data: Any) -> Any:
     )
 
 
-def read_image(path: Path, artifact: Artifact, field_strength: float | None = None) -> Volume:
-    """The artifact in a NIfTI file, in the artifact's own unit; the sidecar's `Units`, if any, decide."""
+def voxels(path: Path) -> tuple[Array, Array]:
+    """The values of a NIfTI file, float32, and its affine matrix; DataError where it cannot be read to its end."""
     try:
         image = nibabel.load(path)
-        data = echo_by_echo(np.asarray(image.dataobj, dtype=np.float32))
+        return echo_by_echo(np.asarray(image.dataobj, dtype=np.float32)), image.affine
     except Exception as error:  # nibabel, zlib and the file system each have their own
         raise DataError(f"{path} cannot be read: {error}.", "Is it a whole NIfTI file?") from error
+
+
+def read_image(path: Path, artifact: Artifact, field_strength: float | None = None) -> Volume:
+    """The artifact in a NIfTI file, in the artifact's own unit; the sidecar's `Units`, if any, decide."""
+    data, affine = voxels(path)
+    grid = Grid.of(data.shape, affine)
     if artifact.kind == "mask":
-        return Volume(data > 0.5, Grid.of(data.shape, image.affine))
+        return Volume(data > 0.5, grid)
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
     declared = _declared(path.with_name(stem + ".json")) or (artifact.file.unit if artifact.file else "")
     if not np.isfinite(data).all():
@@ -90,14 +96,14 @@ def read_image(path: Path, artifact: Artifact, field_strength: float | None = No
             raise DataError(
                 f"{path} holds values that are not whole numbers.", "It should hold labels: was it resampled?"
             )
-        return Volume(data.astype(np.int16), Grid.of(data.shape, image.affine))
+        return Volume(data.astype(np.int16), grid)
     if artifact.within and not (artifact.within[0] <= data.min() and data.max() <= artifact.within[1]):
         low, high = artifact.within
         raise DataError(
             f"{path} holds values from {data.min():.4g} to {data.max():.4g}, and {low:g} to {high:g} are wanted.",
             "A mask is 0 and 1, a soft mask anything between.",
         )
-    return Volume(change_unit(data, declared, artifact.unit, field_strength, path), Grid.of(data.shape, image.affine))
+    return Volume(change_unit(data, declared, artifact.unit, field_strength, path), grid)
 
 
 def change_unit(data: Any, have: str, want: str, field_strength: float | None, path: Any) -> Any:

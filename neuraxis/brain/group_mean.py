@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.brain.head import on, working_grid
+from neuraxis.brain.head import mask_on, on, working_grid
 from neuraxis.numerics.deformation import Deformation, places_of, sampled
 from neuraxis.numerics.registration import correlation
 from neuraxis.volume import Array, Grid, Volume
@@ -34,7 +34,7 @@ class Head:
     def of(cls, magnitude: Volume, mask: Volume, *more: Volume, voxel: float) -> Head:
         """The head on voxels of `voxel` mm; its magnitude has a median of 1 in the brain. ValueError where the mask is empty."""
         grid = working_grid(mask, voxel)
-        brain = on(grid, Volume(np.asarray(mask.data, np.float32), mask.grid)).data > 0.5
+        brain = mask_on(grid, mask)
         if not brain.any():
             raise ValueError("the mask of the brain is empty")
         channels = [on(grid, one).data * brain for one in (magnitude, *more)]

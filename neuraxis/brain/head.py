@@ -67,6 +67,11 @@ def on(grid: Grid, volume: Volume) -> Volume:
     return Volume(resampled(Volume(data, volume.grid), grid, np.eye(4)), grid)
 
 
+def mask_on(grid: Grid, mask: Volume) -> Array:
+    """A mask on a working grid: where more than half of a voxel is marked; bool."""
+    return on(grid, mask).data > 0.5
+
+
 def overlap(one: Array, other: Array, where: Array) -> float:
     """Dice overlap of two masks in a region."""
     both = (one & other & where).sum()
@@ -98,7 +103,7 @@ def onto_template(
     `more`: further maps of the head on the grid of the image, whose contrast the template takes likewise.
     """
     grid = working_grid(mask)
-    brain = on(grid, Volume(mask.data.astype(np.float32), mask.grid)).data > 0.5
+    brain = mask_on(grid, mask)
     channels = [Volume(on(grid, one).data * brain, grid) for one in (image, *more)]
     reference = atlas.template()
     place = np.asarray(reference.data) > 0
@@ -108,7 +113,7 @@ def onto_template(
     if own_contrast:
         _, templates = in_own_contrast(channels, reference, np.linalg.inv(motion))
     around = scipy.ndimage.distance_transform_edt(~brain, sampling=grid.voxel_size) <= _REACH
-    around &= on(grid, Volume(np.ones(mask.grid.shape, np.float32), mask.grid)).data > 0.5  # beyond the field of view nothing is known
+    around &= mask_on(grid, Volume(np.ones(mask.grid.shape, bool), mask.grid))  # beyond the field of view nothing is known
     found = deformable(
         channels, templates, motion, iterations=iterations, smoothing=smoothing, mask=Volume(around.astype(np.float32), grid)
     )
@@ -125,14 +130,15 @@ def cut_along(mask: Volume, reference: Volume) -> Array | None:
 
     So it is where the brain reaches an end of the field of view and is much shorter than the template's.
     """
-    inside, whole = np.asarray(mask.data, bool), places_of(reference.grid)[np.asarray(reference.data) > 0]
+    inside = np.asarray(mask.data, bool)
     for axis in range(3):
         area = inside.sum(axis=tuple({0, 1, 2} - {axis}))
-        ends = max(area[0], area[-1]) > _CUT * area.max()
+        if max(area[0], area[-1]) <= _CUT * area.max():
+            continue
         step = mask.grid.matrix[:3, axis]
         size = float(np.linalg.norm(step))
-        length = np.count_nonzero(area) * size
-        if ends and length < _SHORT * np.ptp(whole @ (step / size)):
+        whole = places_of(reference.grid)[np.asarray(reference.data) > 0] @ (step / size)
+        if np.count_nonzero(area) * size < _SHORT * np.ptp(whole):
             return step / size
     return None
 
@@ -150,10 +156,10 @@ def slab_onto(channels: Sequence[Volume], brain: Array, reference: Volume, along
     half = np.ptp(own) / 2
     low, high = whole.min() + half, max(whole.max() - half, whole.min() + half)
     middle = centre(brain, channels[0].grid)
+    shift = centre(place, reference.grid) - middle
     start = np.eye(4)
     best: tuple[float, Array] | None = None
     for target in np.linspace(low, high, 1 + math.ceil((high - low) / _APART)):
-        shift = centre(place, reference.grid) - middle
         start[:3, 3] = shift + along * (target - (middle + shift) @ along)
         found = affine(channels[:1], [reference], start, freedom=6, metric="NMI", iterations=(100, 50, 0))
         likeness, _ = in_own_contrast(channels, reference, np.linalg.inv(found))

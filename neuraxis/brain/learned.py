@@ -9,7 +9,7 @@ import numpy as np
 
 from neuraxis import resources
 from neuraxis.brain import atlas
-from neuraxis.brain.head import on, working_grid
+from neuraxis.brain.head import mask_on, on, working_grid
 from neuraxis.brain.labels import check_probability, labelled, trust_in_template
 from neuraxis.brain.regions import STRUCTURES
 from neuraxis.numerics import nets
@@ -91,9 +91,8 @@ def learned(
         raise ValueError(f"atlas_weight must be at least 0, not {atlas_weight}")
     inside = np.asarray(mask.data, bool)
     grid = working_grid(mask, _EDGE)
-    brain = on(grid, Volume(inside.astype(np.float32), mask.grid)).data > 0.5
     seen = on(grid, Volume(np.where(inside, combined_magnitude.data, 0).astype(np.float32), mask.grid))
-    image = Volume(np.where(brain, seen.data, np.float32(0)), grid)
+    image = Volume(np.where(mask_on(grid, mask), seen.data, np.float32(0)), grid)
     model = resources.find(_MODEL)
     chance = nets.predict(image, model, step=tiles).data
     there = places_of(grid)

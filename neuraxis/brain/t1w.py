@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from neuraxis.brain.head import on, overlap, working_grid
+from neuraxis.brain.head import mask_on, on, overlap, working_grid
 from neuraxis.brain.labels import matrix_of
 from neuraxis.numerics.deformation import affine
 from neuraxis.numerics.registration import first_guess, resampled
@@ -82,7 +82,7 @@ def t1w_position(
     grid = working_grid(mask)
     brain = on(grid, Volume(mask.data.astype(np.float32), mask.grid))
     other = Volume(t1w_mask.data.astype(np.float32), t1w_mask.grid)
-    seen = on(grid, Volume(np.ones(mask.grid.shape, np.float32), mask.grid)).data > 0.5
+    seen = mask_on(grid, Volume(np.ones(mask.grid.shape, bool), mask.grid))
 
     def fits(motion: Array) -> float:
         return overlap(brain.data > 0.5, resampled(other, grid, motion) > 0.5, seen)
