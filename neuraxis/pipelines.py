@@ -177,25 +177,30 @@ SPIN_ECHO = Pipeline(
     memory=(900, 60, 8),
 )
 
+_CORD_SEEN = (
+    # where the cord is
+    Step(("cord_path",), by=Family.of(path, "cord_path")),
+    Step(("tissues",), by=Family.of(tissues)),
+    Step(("cord",), by=Family.of(segmentation, "cord_segmentation")),
+    Step(("cord_mask",), by=_only("cord_mask", "Mask of the cord", parts.cord_mask)),
+    Step(("canal",), by=_only("canal", "Spinal canal", parts.canal)),
+    Step(("gray_matter",), by=_one_of("gray_matter", "Grey matter", graymatter_small, parts.gray_matter, graymatter_model)),
+    Step(("white_matter",), by=_only("white_matter", "White matter", parts.white_matter)),
+    Step(("centerline",), by=Family.of(centerline)),
+    # levels
+    Step(("pmj",), by=_only("pmj", "Pontomedullary junction", pmj)),
+    Step(("discs",), by=Family.of(discs)),
+    Step(("levels", "level_table"), by=_only("levels", "Vertebral levels", levels)),
+)
+"""What every image of the cord goes through, also the mean of a series."""
+
 CORD_ANAT = Pipeline(
     "cord_anat",
     "Segmentation, levels and shape of the spinal cord in one anatomical image",
     inputs=("image", "sex", "age", "lesion", "compression", "rootlets", "tract_atlas", "session_discs", "other_discs"),
     given=("cord",),
     steps=(
-        # where the cord is
-        Step(("cord_path",), by=Family.of(path, "cord_path")),
-        Step(("tissues",), by=Family.of(tissues)),
-        Step(("cord",), by=Family.of(segmentation, "cord_segmentation")),
-        Step(("cord_mask",), by=_only("cord_mask", "Mask of the cord", parts.cord_mask)),
-        Step(("canal",), by=_only("canal", "Spinal canal", parts.canal)),
-        Step(("gray_matter",), by=_one_of("gray_matter", "Grey matter", graymatter_small, parts.gray_matter, graymatter_model)),
-        Step(("white_matter",), by=_only("white_matter", "White matter", parts.white_matter)),
-        Step(("centerline",), by=Family.of(centerline)),
-        # levels
-        Step(("pmj",), by=_only("pmj", "Pontomedullary junction", pmj)),
-        Step(("discs",), by=Family.of(discs)),
-        Step(("levels", "level_table"), by=_only("levels", "Vertebral levels", levels)),
+        *_CORD_SEEN,
         Step(("level_points",), by=_only("level_points", "Vertebral bodies", level_points)),
         Step(("continuous_levels",), by=_only("continuous_levels", "Continuous levels", continuous_levels)),
         Step(("spinal_levels",), by=_only("spinal_levels", "Spinal levels", spinal_levels)),
