@@ -217,7 +217,8 @@ class Observer(Protocol):
 def run(plan: Plan, values: Mapping[str, Any], store: Store, observer: Observer, device: str = "cpu") -> None:
     """Runs what must run, in order; `values` are the inputs and what was given.
 
-    A step that fails takes down only what needs it: the observer is told of both.
+    A step that fails takes down only what needs it: the observer is told of both. A method that gives None says that this image
+    does not allow it, and why in a warning: that is no failure, but what needs it is not made either.
     """
     here = dict(values)
     todo = sorted(to_run(plan, lambda name, key: name in values or store.has(name, key)))
@@ -227,7 +228,7 @@ def run(plan: Plan, values: Mapping[str, Any], store: Store, observer: Observer,
         broken = [name for name in one.takes if name in failed]
         if broken:
             failed.update(dict.fromkeys(one.step.makes, failed[broken[0]]))
-            observer.blocked(one, f"no {broken[0]}, because {failed[broken[0]]} failed")
+            observer.blocked(one, f"no {broken[0]}, because {failed[broken[0]]}")
             continue
         try:
             for name in one.takes:
@@ -236,12 +237,17 @@ def run(plan: Plan, values: Mapping[str, Any], store: Store, observer: Observer,
             observer.started(one)
             start = time.perf_counter()
             made, warned = call(one, here, device)
+            if any(value is None for value in made.values()):
+                reason = "; ".join(warned)
+                failed.update(dict.fromkeys(one.step.makes, reason))
+                observer.blocked(one, reason)
+                continue
             for name, value in made.items():
                 here[name] = store.save(name, value, plan.keys[name], one) if name not in values else values[name]
             seconds = time.perf_counter() - start
             observer.finished(one, {name: here[name] for name in made}, seconds, warned)
         except NeuraxisError as error:
-            failed.update(dict.fromkeys(one.step.makes, one.step.by.name))
+            failed.update(dict.fromkeys(one.step.makes, f"{one.step.by.name} failed"))
             observer.failed(one, error)
         later = {name for other in todo[place + 1 :] for name in plan.steps[other].takes}
         here = {name: value for name, value in here.items() if name in later}

@@ -270,9 +270,11 @@ def _load_cord(unit: Unit) -> tuple[dict[str, Any], list[str]]:
 
 
 def _session_discs(unit: Unit, others: Others) -> dict[str, Any]:
-    """The discs of the session's reference image as points in space."""
+    """The discs of the session's reference image as points in space, and its way to the template for images that show no discs."""
     found = [discs for of in others if (discs := of("discs")) is not None and discs.data.any()]
-    return {"other_discs" if unit.tells else "session_discs": points_of(found[0])} if found else {}
+    lent: dict[str, Any] = {"other_discs" if unit.tells else "session_discs": points_of(found[0])} if found else {}
+    warps = [] if unit.tells else [warp for of in others if (warp := of("warp_from_pam50")) is not None]
+    return lent | ({"session_warp": warps[0]} if warps else {})
 
 
 KINDS = (

@@ -32,6 +32,8 @@ from neuraxis.cord.shape import shape
 from neuraxis.cord.smoothing import smooth_along_cord
 from neuraxis.cord.spinal_levels import spinal_levels
 from neuraxis.cord.straightening import straighten, straighten_to_template
+from neuraxis.cord.template import landmarks, objects
+from neuraxis.cord.template.registration import to_pam50
 from neuraxis.cord.warps import straightening_warps
 from neuraxis.engine import Family, Pipeline, Step
 from neuraxis.qmri import relaxometry, spin_echo
@@ -194,16 +196,39 @@ _CORD_SEEN = (
 )
 """What every image of the cord goes through, also the mean of a series."""
 
+_CORD_TEMPLATE = (
+    Step(("landmarks",), by=Family.of(landmarks)),
+    Step(("warp_from_pam50", "warp_to_pam50", "pam50_agreement"), by=_only("pam50_registration", "Registration to PAM50", to_pam50)),
+    Step(
+        ("template_cord", "template_white", "template_gray", "template_fluid"),
+        by=_only("template_tissues", "Tissues of the template", objects.template_shares),
+    ),
+    Step(("template_levels", "template_spinal_levels"), by=_only("template_levels", "Levels of the template", objects.template_levels)),
+    Step(("template_discs", "template_spinal_points"), by=_only("template_points", "Points of the template", objects.template_points)),
+    Step(("tract_atlas",), by=_only("tract_atlas", "Tracts of the template", objects.tract_atlas)),
+    Step(("image_pam50",), by=_only("image_pam50", "Image in the template", objects.image_pam50)),
+)
+"""How an image of the cord comes to PAM50, and what lies in PAM50 to the image."""
+
+_PAM50 = tuple(
+    dict.fromkeys(
+        need.name for step in _CORD_TEMPLATE for one in step.by.methods for need in one.needs if need.name.startswith("pam50_")
+    )
+)
+"""What is read of the template, once it is fetched."""
+
 CORD_ANAT = Pipeline(
     "cord_anat",
     "Segmentation, levels and shape of the spinal cord in one anatomical image",
-    inputs=("image", "sex", "age", "lesion", "compression", "rootlets", "tract_atlas", "session_discs", "other_discs"),
+    inputs=("image", "sex", "age", "lesion", "compression", "rootlets", "session_discs", "other_discs", "session_warp", *_PAM50),
     given=("cord",),
     steps=(
         *_CORD_SEEN,
         Step(("level_points",), by=_only("level_points", "Vertebral bodies", level_points)),
         Step(("continuous_levels",), by=_only("continuous_levels", "Continuous levels", continuous_levels)),
         Step(("spinal_levels",), by=_only("spinal_levels", "Spinal levels", spinal_levels)),
+        # in the template
+        *_CORD_TEMPLATE,
         # shape
         Step(("shape",), by=_only("shape", "Shape, slice by slice", shape)),
         Step(("shape_levels",), by=_only("shape_levels", "Shape, level by level", shape_levels)),

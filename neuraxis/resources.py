@@ -91,6 +91,11 @@ def installed() -> dict[str, Path]:
     return here | {manifest.parent.name: manifest.parent for manifest in sorted(_PACKAGED.glob("*/sha256.json"))}
 
 
+def checksum(name: str) -> str:
+    """One for all files of an installed resource, as they were when they were fetched."""
+    return hashlib.sha256(json.dumps(_read_lock(folder())[name]["files"], sort_keys=True).encode()).hexdigest()
+
+
 def find(name: str) -> Path:
     """Folder of a resource whose files are those of its first fetch. ValueError names the command that brings it."""
     resource = _known(name)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuraxis import __version__
+from neuraxis import __version__, resources
 from neuraxis.artifacts import ARTIFACTS
-from neuraxis.bids import images, tables
+from neuraxis.bids import images, pam50, tables
 from neuraxis.bids.dataset import Unit
 from neuraxis.bids.derivatives import UnitStore, read_image, read_json, write_json
 from neuraxis.bids.given_atlas import read_atlas
+from neuraxis.bids.nifti import read_warp
 from neuraxis.engine import Family, Pipeline, Plan, make_plan, to_run
 from neuraxis.engine import run as run_plan
-from neuraxis.errors import DataError, GridMismatch, MissingInput, NeuraxisError, UsageError
+from neuraxis.errors import DataError, GridMismatch, MissingInput, NeuraxisError, ResourceError, UsageError
 from neuraxis.executor import set_threads
 from neuraxis.kinds import Facts, Kind, kind_of
 from neuraxis.options import Options
@@ -141,7 +142,7 @@ def prepare(task: Task) -> Prepared:
     if kind.images(unit):
         content = images.content_hash(unit.paths())
         keys |= dict.fromkeys(kind.images(unit), f"{content}, {unit.reading}" if unit.reading else content)
-    keys |= {name: images.content_hash([path]) for name, path in given.items()}
+    keys |= _template_keys(kind) | {name: images.content_hash([path]) for name, path in given.items()}
     plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, targets(kind.pipeline, options))
     for name, why in plan.missing.items():
         if name in options.outputs:
@@ -159,6 +160,25 @@ def _atlas(options: Options, kind: Kind) -> dict[str, Any]:
         return {}
     labels, names = read_atlas(Path(options.atlas))
     return {"atlas_labels": labels, "region_names": names}
+
+
+def _template_keys(kind: Kind) -> dict[str, str]:
+    """What is read of PAM50, if it is fetched, by its checksum."""
+    if "pam50" not in resources.installed():
+        return {}
+    return dict.fromkeys((name for name in pam50.NAMES if name in kind.pipeline.inputs), resources.checksum("pam50"))
+
+
+def _template(plan: Plan, todo: Iterable[int]) -> dict[str, Any]:
+    """What the steps to run take of PAM50."""
+    wanted = [name for name in pam50.NAMES if any(name in plan.steps[number].takes for number in todo)]
+    if not wanted:
+        return {}
+    try:
+        folder = resources.find("pam50")
+    except ValueError as error:
+        raise ResourceError(f"{error}.") from error
+    return {name: pam50.read(folder, name) for name in wanted}
 
 
 def _folders(options: Options) -> list[Path]:
@@ -238,6 +258,8 @@ def _findings(task: Task, other: Unit, folders: Sequence[Path]) -> Callable[[str
         ]
         if not files:
             return None
+        if ARTIFACTS[name].kind == "warp":
+            return read_warp(files[0])
         table = ARTIFACTS[name].kind == "table"
         return tables.read(files[0], ARTIFACTS[name]) if table else read_image(files[0], ARTIFACTS[name], store.field_strength)
 
@@ -306,7 +328,7 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
         notes = [*notes, *more]
         for note in notes:
             watcher.say(note)
-        values |= prepared.inputs | given
+        values |= prepared.inputs | given | _template(plan, todo)
         watcher.seen |= values
         set_threads(threads)  # loads the numerical libraries, which take longer than reading what cannot be used
         run_plan(plan, values, store, watcher, task.device)

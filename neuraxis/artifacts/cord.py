@@ -57,7 +57,9 @@ ROWS: tuple[Artifact, ...] = (
         "Atlas of the tracts",
         "1",
         "(X, Y, Z, R)",
-        "share of the voxel in each region, in the image's space; 0 to 1",
+        "share of the voxel in each region; 0 to 1, on the image's voxels or those of them that lie around the cord",
+        keep="made",
+        view=View(kind="template"),
         file=File(
             "probseg", entities=(("label", "tracts"),), given=("_label-tracts_probseg", "_atlas-PAM50_probseg", "_tracts")
         ),

@@ -96,6 +96,12 @@ class Straightening:
             self.axes, self.origin, self.curve, self.start, np.stack([arcs, targets - middle]), self.ends
         )
 
+    def by_slices(self) -> Straightening:
+        """The same centerline, with the image's own slices as sections: for images that are too coarse along the cord to be cut anew."""
+        along = np.concatenate([self.axes[:, 0], self.axes[:, 1], self.axes[:, 2], np.zeros(3)])
+        curve = np.concatenate([self.curve[:, :3], np.broadcast_to(along, (len(self.curve), 12))], axis=1)
+        return Straightening(self.axes, self.origin, curve, self.start, self.knots, self.ends)
+
     def to_curved(self, points: Array) -> Array:
         """Straight points (N, 3) in the body; mm."""
         a, b, t = ((np.asarray(points, dtype=float) - self.origin) @ self.axes).T

@@ -26,6 +26,10 @@ PAM50_DISCS = {
 """Disc label -> slice of PAM50."""
 
 
+PAM50_PMJ = 1028
+"""Slice of PAM50, carried on upwards, of the pontomedullary junction in its T2w as it comes with SCT's testing data, +-3."""
+
+
 def vertebra_name(level: int) -> str:
     """C1..C7, T1..T12, L1..L5, S1..; ValueError for numbers below 1."""
     if level < 1:

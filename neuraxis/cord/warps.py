@@ -8,7 +8,7 @@ from neuraxis.cord.straightening import straightening_fields
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
-_NOWHERE_MM = 1e4
+NOWHERE_MM = 1e4
 """Displacement where there is nothing to be found: 10 m away, outside every image, so that it is filled with background."""
 
 
@@ -45,4 +45,4 @@ def straightening_warps(image: Volume, centerline: Table, *, width: float = 35.0
 
 
 def _led_away(field: Array) -> Array:
-    return np.where(np.isfinite(field), field, np.float32(_NOWHERE_MM)).astype(np.float32)
+    return np.where(np.isfinite(field), field, np.float32(NOWHERE_MM)).astype(np.float32)

@@ -16,13 +16,22 @@ from neuraxis.report.cord_slices import mosaic, upright
 from neuraxis.report.curves import STEEP, curves, normative_curve, shown
 from neuraxis.report.plots import finite
 from neuraxis.table import Table
-from neuraxis.volume import Volume
+from neuraxis.volume import Grid, Volume
 
 FIELD_MM = {"canal": 45.0, "tissues": 45.0}
 """Edge of a patch where 30 mm would cut off what is shown; mm."""
 
 _TISSUES = ("cord", "canal", "gray_matter")
 _HEALTHY = ("area", "diameter_AP_ellipse", "diameter_RL", "eccentricity", "solidity")
+
+
+_PARTS = (
+    ("dorsal columns", range(0, 4)),
+    ("lateral funiculi", range(4, 14)),
+    ("ventral funiculi", range(14, 30)),
+    ("grey matter", range(30, 36)),
+)
+"""Of the atlas: name and regions."""
 
 
 class Picture(NamedTuple):
@@ -40,7 +49,7 @@ def draw_cord(kind: str, name: str, seen: Mapping[str, Any]) -> list[Picture]:
     Parameters
     ----------
     kind
-        Of its view: mosaic, sagittal, curves, normative or lesions.
+        Of its view: mosaic, sagittal, curves, normative, lesions or template.
     name
         The artifact.
     seen
@@ -56,6 +65,7 @@ def draw_cord(kind: str, name: str, seen: Mapping[str, Any]) -> list[Picture]:
         "curves": _curves,
         "normative": _normative,
         "lesions": _lesions,
+        "template": _template,
     }.get(kind)
     if draw is None:
         raise ValueError(f"there is no view {kind!r} of the cord")
@@ -95,6 +105,38 @@ def _mosaic(name: str, seen: Mapping[str, Any]) -> list[Picture]:
     )
     text = f"{_said(name)} Axial slices around the cord, from the top down; outlines where the value passes one half."
     return [Picture("", png, text, over)]
+
+
+def _template(name: str, seen: Mapping[str, Any]) -> list[Picture]:
+    """The template's outlines on the image: cord and tissues, or the parts of the atlas."""
+    value, cord = seen[name], _cord(seen)
+    if seen.get("image") is None or cord is None:
+        return []
+    image: Volume = seen["image"]
+    if name == "tract_atlas":
+        overlays = {title: _on(Volume(value.data[..., list(members)].sum(axis=3), value.grid), image.grid) for title, members in _PARTS}
+        text = f"{_said(name)} Parts of the atlas where they pass one half."
+    else:
+        overlays = {"cord": cord} | {one: seen[one] for one in ("template_cord", "template_gray") if seen.get(one) is not None}
+        table = seen.get("pam50_agreement")
+        text = f"{_said(name)} The image's own outline, and the template's cord and grey matter."
+        if table is not None:
+            text += (
+                f" Overlap of the cord {table['dice_image'][0]:.3f} in the image and {table['dice_template'][0]:.3f} in the template"
+                f" (Dice); there and back ends {table['inverse_mean'][0]:.2g} mm off on average."
+            )
+            if not table["trusted"][0]:
+                text += f" Not trusted: {table['why'][0]}."
+    png, over = mosaic(image, cord, overlays, seen.get("centerline"), levels=seen.get("levels"), field_mm=24.0)
+    return [Picture("", png, text, over)]
+
+
+def _on(part: Volume, grid: Grid) -> Volume:
+    """A part of an image on the whole of it."""
+    first = np.rint(np.linalg.solve(grid.matrix[:3, :3], part.grid.matrix[:3, 3] - grid.matrix[:3, 3])).astype(int)
+    whole = np.zeros(grid.shape, part.data.dtype)
+    whole[tuple(slice(at, at + n) for at, n in zip(first, part.grid.shape, strict=True))] = part.data
+    return Volume(whole, grid)
 
 
 def _sagittal(name: str, seen: Mapping[str, Any]) -> list[Picture]:

@@ -1,0 +1,128 @@
+"""Landmarks: places in the image whose height in PAM50 is known."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from neuraxis.cord.straight_frame import Sampler
+from neuraxis.cord.vertebrae import PAM50_DISCS, PAM50_PMJ, PAM50_SLICE_MM, PMJ
+from neuraxis.cord.warps import NOWHERE_MM
+from neuraxis.table import Table
+from neuraxis.volume import Volume
+
+_LEVEL_MM = 0.5
+"""Rows of a centerline that rise by less than this in the template are one landmark; mm."""
+
+
+def landmarks_of_session(centerline: Table, session_warp: Volume, pam50_cord: Volume) -> Table:
+    """Landmarks from the session's reference image, which is registered to PAM50: the height of every slice of the cord.
+
+    The place of the cord in each slice is looked up in the reference image, and with its displacement in the template. Right as far
+    as nobody moved between the two images.
+
+    Parameters
+    ----------
+    centerline
+        Centerline of the cord; columns slice, x_mm, y_mm, z_mm in RAS+ mm, one row per slice from below upwards.
+    session_warp
+        Displacement on the reference image's grid, to the template; RAS+ mm, (X, Y, Z, 3).
+    pam50_cord
+        Cord of the template, on its grid, of which only the grid is used.
+
+    Returns
+    -------
+    One row per slice whose place is known, none with a warning: value (its slice), x, y, z (RAS+ mm), height (mm above the lowest slice of PAM50).
+
+    References
+    ----------
+    De Leener 2018, doi:10.1016/j.neuroimage.2017.10.041
+    """
+    points = np.stack([np.asarray(centerline[name], float) for name in ("x_mm", "y_mm", "z_mm")], axis=1)
+    up, inside = Sampler(Volume(session_warp.data[..., 2], session_warp.grid), 1)(points)
+    heights = points[:, 2] + up - pam50_cord.grid.matrix[2, 3]
+    kept: list[int] = []
+    for row in np.flatnonzero(inside & (np.abs(up) < NOWHERE_MM / 2)):
+        if not kept or heights[row] - heights[kept[-1]] >= _LEVEL_MM:
+            kept.append(int(row))
+    if not kept:
+        warnings.warn("the session's reference image is not registered where this image shows the cord", stacklevel=2)
+    x, y, z = points[kept].T
+    return Table.of({"value": np.asarray(centerline["slice"])[kept].astype(int), "x": x, "y": y, "z": z, "height": heights[kept]})
+
+
+def landmarks_of_discs(discs: Volume) -> Table:
+    """Landmarks from the discs between the vertebrae, and from the tip of the conus where it is labelled.
+
+    Parameters
+    ----------
+    discs
+        Disc labels; whole numbers, (X, Y, Z), 3 is C2/C3, 60 the conus.
+
+    Returns
+    -------
+    One row per disc that PAM50 has, none with a warning: value, x, y, z (RAS+ mm), height (mm above the lowest slice of PAM50).
+
+    References
+    ----------
+    De Leener 2018, doi:10.1016/j.neuroimage.2017.10.041
+    """
+    heights = {value: slice_ * PAM50_SLICE_MM for value, slice_ in PAM50_DISCS.items()}
+    return _table(discs, heights, "disc")
+
+
+def landmarks_of_pmj(pmj: Volume) -> Table:
+    """One landmark, the pontomedullary junction: for images that show it and no disc that could be numbered.
+
+    Parameters
+    ----------
+    pmj
+        Label of the junction; 50, (X, Y, Z).
+
+    Returns
+    -------
+    One row, none with a warning: value, x, y, z (RAS+ mm), height (mm above the lowest slice of PAM50, by its T2w).
+
+    References
+    ----------
+    Bedard 2022, doi:10.3389/fnimg.2022.1031253
+    """
+    return _table(pmj, {PMJ: PAM50_PMJ * PAM50_SLICE_MM}, "pontomedullary junction")
+
+
+def landmarks_of_rootlets(rootlets: Volume, pam50_rootlets: Volume) -> Table:
+    """Landmarks from the dorsal nerve rootlets: the middle of those of each spinal level.
+
+    Parameters
+    ----------
+    rootlets
+        Rootlets by spinal level; whole numbers, (X, Y, Z), 2..8 are C2..C8, 9 is T1.
+    pam50_rootlets
+        Those of the template, on its grid.
+
+    Returns
+    -------
+    One row per spinal level that both have, none with a warning: value, x, y, z (RAS+ mm), height (mm above the lowest slice of PAM50).
+
+    References
+    ----------
+    De Leener 2018, doi:10.1016/j.neuroimage.2017.10.041
+    Valosek 2024, doi:10.1162/imag_a_00218
+    """
+    known = [int(value) for value in np.unique(pam50_rootlets.data) if value > 0]
+    heights = {value: float(np.argwhere(pam50_rootlets.data == value)[:, 2].mean()) * PAM50_SLICE_MM for value in known}
+    return _table(rootlets, heights, "level of rootlets")
+
+
+def _table(labels: Volume, heights: dict[int, float], what: str) -> Table:
+    values = [int(value) for value in np.unique(labels.data) if int(value) in heights]
+    if not values:
+        warnings.warn(f"no {what} that the template has is labelled", stacklevel=3)
+    matrix = labels.grid.matrix
+    places = [np.argwhere(labels.data == value).mean(axis=0) @ matrix[:3, :3].T + matrix[:3, 3] for value in values]
+    x, y, z = np.array(places).reshape(-1, 3).T
+    return Table.of({"value": np.array(values, int), "x": x, "y": y, "z": z, "height": np.array([heights[value] for value in values], float)})
+
+
+METHODS = (landmarks_of_session, landmarks_of_discs, landmarks_of_pmj, landmarks_of_rootlets)
