@@ -79,7 +79,7 @@ class Fit:
     def _image_rotation(self, chain: Chain) -> Map:
         image = _needed(self.image, "image_rotation", "the image")
         at = self._pixels(_AROUND_MM)
-        sections = _through(self._seen(image), chain)(*at)
+        sections = _through(self._seen(image, held=True), chain)(*at)  # the border of the field of view is no edge
         middle = np.full((self._count, 2), (sections.shape[1] - 1) / 2)
         turn = from_image(np.moveaxis(sections, 0, -1), middle, self.cut.heights, (_PIXEL_MM, _PIXEL_MM), self.smoothing[1])
         return Rigid(np.zeros((self._count, 2)), turn)
@@ -129,9 +129,9 @@ class Fit:
         number, left, front = np.meshgrid(np.arange(self._count), steps, steps, indexing="ij")
         return number, left, front
 
-    def _seen(self, volume: Volume) -> Values:
-        """A volume of the image in its sections."""
-        shares, known = Shares(volume), np.arange(self._count)
+    def _seen(self, volume: Volume, held: bool = False) -> Values:
+        """A volume of the image in its sections; beyond it 0, or its border's values."""
+        shares, known = Shares(volume, held), np.arange(self._count)
 
         def values(number: Array, left: Array, front: Array) -> Array:
             height = np.interp(number, known, self.cut.heights).ravel()

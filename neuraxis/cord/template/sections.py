@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.cord.straight_frame import Sampler, Straightening
+from neuraxis.cord.straight_frame import Straightening
 from neuraxis.cord.vertebrae import PAM50_SLICE_MM
 from neuraxis.table import Table
 from neuraxis.volume import Array, Grid, Volume
@@ -143,12 +143,14 @@ def _knots(frame: Straightening, landmarks: Table) -> Array:
 
 
 class Shares:
-    """Values of a volume at places, by linear interpolation; 0 outside."""
+    """Values of a volume at places, by linear interpolation; beyond it 0, or its border's where `held`."""
 
-    def __init__(self, volume: Volume) -> None:
-        self._sampler = Sampler(volume, 1)
+    def __init__(self, volume: Volume, held: bool = False) -> None:
+        self._data = np.asarray(volume.data, np.float32)
+        self._inverse = np.linalg.inv(volume.grid.matrix)
+        self._mode = "nearest" if held else "grid-constant"
 
     def __call__(self, points: Array) -> Array:
         """(..., 3) RAS+ mm to (...)."""
-        return self._sampler(points.reshape(-1, 3))[0].reshape(points.shape[:-1])
-
+        at = np.moveaxis(points @ self._inverse[:3, :3].T + self._inverse[:3, 3], -1, 0)
+        return np.asarray(scipy.ndimage.map_coordinates(self._data, at, order=1, mode=self._mode))
