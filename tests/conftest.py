@@ -10,6 +10,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # test processes side by s
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of the many commands would compile the package anew
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,32 @@ def neck_bids(common) -> Path:
 def neck_out(common, neck_bids) -> Path:
     """Results of both levels on `neck_bids`, all as it comes."""
     return _once(common / "neck" / "out", lambda folder: neuraxis(neck_bids, folder, "participant", "group"))
+
+
+@pytest.fixture(scope="session")
+def pam50_resources(common) -> Path:
+    """A folder of resources with a template of PAM50's geometry, fetched as a user would from an archive."""
+    import toy_pam50
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        archive = toy_pam50.archive(folder.with_name("pam50.tar"))
+        neuraxis("fetch", "pam50", "--from", archive, "--to", folder)
+
+    return _once(common / "pam50", make)
+
+
+@pytest.fixture(scope="session")
+def neck_pam50_out(common, neck_bids, neck_out, pam50_resources) -> Path:
+    """`neck_out` gone on with once the template is there, for one participant."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(neck_out, folder, ignore=shutil.ignore_patterns(".made"))
+        environment = os.environ | {"NEURAXIS_RESOURCES": str(pam50_resources)}
+        done = neuraxis(neck_bids, folder, "participant", "--participant-label", "01", env=environment)
+        folder.with_suffix(".log").write_text(done.stderr)
+
+    return _once(common / "neck" / "pam50", make)
 
 
 ALL = (

@@ -213,3 +213,17 @@ def test_errors_that_are_no_value_error_are_told_too():
     ).steps[0]
     with pytest.raises(MethodError, match="KeyError"):
         call(one, {"raw": ONES}, "cpu")
+
+
+def test_what_an_image_does_not_allow_is_no_failure_and_takes_down_only_what_needs_it():
+    steps = (
+        Step(("doubled",), family("doubling", toy.cannot)),
+        Step(("shifted",), family("shifting", toy.shift)),
+        Step(("combined",), family("combining", toy.combine)),
+    )
+    pipeline = Pipeline("toy", "Toy", ("raw",), steps)
+    pipeline.check()
+    the_plan = make_plan(pipeline, {}, {}, {"raw": "r1"}, ("combined", "shifted"))
+    store, log = go(the_plan)
+    assert not log.errors and log.ran == ["shift"] and "doubled" not in store.kept
+    assert dict(log.not_run) == {"cannot": "this one is too small", "combine": "no doubled, because this one is too small"}

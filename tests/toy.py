@@ -93,3 +93,9 @@ def tensor(raw: Tensor) -> Tensor:
 def crash(raw: Array) -> Array:
     """Crashes."""
     raise KeyError("x")
+
+
+def cannot(raw: Array) -> Array | None:
+    """Cannot."""
+    warnings.warn("this one is too small", stacklevel=2)
+    return None

@@ -7,7 +7,12 @@ import pytest
 import toy_pam50
 
 from neuraxis.cord.centerline.bspline import bspline
-from neuraxis.cord.template.landmarks import landmarks_of_discs, landmarks_of_pmj, landmarks_of_rootlets, landmarks_of_session
+from neuraxis.cord.template.landmarks import (
+    landmarks_of_discs,
+    landmarks_of_pmj,
+    landmarks_of_rootlets,
+    landmarks_of_session,
+)
 from neuraxis.cord.vertebrae import PAM50_DISCS
 from neuraxis.cord.warps import NOWHERE_MM
 from neuraxis.volume import Grid, Volume

@@ -1,0 +1,49 @@
+"""The files of the template as volumes: cut to the cord, each of its kind; what is missing is named."""
+
+from __future__ import annotations
+
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+import toy_pam50
+
+from neuraxis.bids import pam50
+from neuraxis.errors import DataError, MissingInput
+from neuraxis.pipelines import CORD_ANAT
+
+
+@pytest.fixture(scope="module")
+def folder(pam50_resources):
+    return pam50_resources / "pam50"
+
+
+@pytest.mark.parametrize("name", pam50.NAMES)
+def test_every_input_of_the_pipeline_is_read(folder, name):
+    assert name in CORD_ANAT.inputs
+    found = pam50.read(folder, name)
+    true = toy_pam50.tracts() if name == "pam50_tracts" else toy_pam50.volumes()[name]
+    assert np.allclose(found.grid.matrix, true.grid.matrix) and found.grid.shape == true.grid.shape
+    assert np.allclose(found.data.astype(np.float32), true.data.astype(np.float32), atol=1e-3)
+    kind = {"pam50_tracts": np.float16}.get(name, np.float32 if name[6:] in ("cord", "white", "gray", "fluid") else np.int16)
+    assert found.data.dtype == kind
+
+
+def test_a_missing_file_is_named_with_the_command_that_brings_it(folder, tmp_path):
+    copy = tmp_path / "pam50"
+    shutil.copytree(folder, copy)
+    next(copy.rglob("PAM50_gm.nii.gz")).unlink()
+    with pytest.raises(MissingInput, match=r"PAM50_gm") as caught:
+        pam50.read(copy, "pam50_gray")
+    assert "neuraxis fetch pam50" in str(caught.value.hint)
+
+
+def test_a_region_of_another_grid_is_told(folder, tmp_path):
+    copy = tmp_path / "pam50"
+    shutil.copytree(folder, copy)
+    path = next(copy.rglob("PAM50_atlas_07.nii.gz"))
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), np.diag([1.0, 1, 1, 1])), path)
+    with pytest.raises(DataError, match="atlas_07"):
+        pam50.read(copy, "pam50_tracts")
