@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neuraxis.cord.tracts import check_atlas, region_name
 from neuraxis.cord.vertebrae import vertebra_name
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
@@ -69,8 +70,8 @@ def lesion_tracts(lesion_labels: Volume, tract_atlas: Volume, levels: Volume | N
 
     Returns
     -------
-    One row per lesion (0 is all together), region (0..R-1) and level (0 is all levels): lesion, level, region, volume
-    (mm3), share (% of the lesion), occupied (% of the region, in that level).
+    One row per lesion (0 is all together), region (0..R-1) and level (0 is all levels): lesion, level, region and its
+    name, volume (mm3), share (% of the lesion), occupied (% of the region, in that level).
 
     Raises
     ------
@@ -80,14 +81,10 @@ def lesion_tracts(lesion_labels: Volume, tract_atlas: Volume, levels: Volume | N
     ----------
     Levy 2015, doi:10.1016/j.neuroimage.2015.06.040
     """
-    if tract_atlas.data.ndim != 4:
-        raise ValueError(f"an atlas has four axes (X, Y, Z, region), not {tract_atlas.data.ndim}")
+    check_atlas(tract_atlas, lesion_labels, "lesion_labels")
+    if levels is not None and not levels.grid.same_as(lesion_labels.grid):
+        raise ValueError("levels and lesion_labels lie on different grids")
     weights = tract_atlas.data
-    if not np.isfinite(weights).all() or weights.min(initial=0) < 0 or weights.max(initial=0) > 1 + 1e-3:
-        raise ValueError("the weights of an atlas are numbers from 0 to 1")
-    for name, other in (("tract_atlas", tract_atlas), ("levels", levels)):
-        if other is not None and not other.grid.same_as(lesion_labels.grid):
-            raise ValueError(f"{name} and lesion_labels lie on different grids")
     labels, mm3 = lesion_labels.data, lesion_labels.grid.voxel_volume
     painted = None
     if levels is not None:
@@ -104,8 +101,9 @@ def lesion_tracts(lesion_labels: Volume, tract_atlas: Volume, levels: Volume | N
             for region, (weight, all_of_it) in enumerate(zip(inside, room, strict=True)):
                 share = 100 * weight / total if total else np.nan
                 occupied = 100 * weight / all_of_it if all_of_it > 0 else np.nan
-                rows.append((number, level, region, weight * mm3, share, occupied))
-    names = ("lesion", "level", "region", "volume", "share", "occupied")
+                name = region_name(region, weights.shape[3])
+                rows.append((number, level, region, name, weight * mm3, share, occupied))
+    names = ("lesion", "level", "region", "region_name", "volume", "share", "occupied")
     return Table.of({name: np.array([row[i] for row in rows]) for i, name in enumerate(names)})
 
 
