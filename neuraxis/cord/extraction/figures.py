@@ -146,6 +146,6 @@ def _medians(shares: Shares, values: Array, known: Array, groups: Sequence[Group
     found = np.full((len(groups), len(NUMBERS)), np.nan)
     for number, group in enumerate(groups):
         chosen = np.flatnonzero(group.chosen)
-        voxels = np.concatenate([parts[z] for z in chosen])
+        voxels = np.concatenate([np.empty(0, int), *(parts[z] for z in chosen)])
         found[number] = weighted_median(values[voxels], shares.weights[voxels], [ordered[z] for z in chosen])
     return found
