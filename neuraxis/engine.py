@@ -89,7 +89,8 @@ class Pipeline:
         for step in self.steps:
             for method in step.by.methods:
                 for need in method.needs:
-                    if need.name not in {*known, *self.given, *step.lightly} and need.kind != "Grid":
+                    lacked = need.optional and need.name in step.lightly
+                    if need.name not in {*known, *self.given} and not lacked and need.kind != "Grid":
                         raise ValueError(f"{self.name}: {method.path} asks for {need.name}, which nothing above makes")
             for name in step.makes:
                 if name in known:

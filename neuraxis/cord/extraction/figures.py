@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuraxis.cord.extraction.estimators import HALF, ratio, weighted_median
+from neuraxis.cord.extraction.estimators import binary_mean, maximum, ratio, weighted_mean, weighted_median, weighted_sd
 from neuraxis.cord.extraction.groups import Group
-from neuraxis.cord.extraction.mixing import Fit, Sums, expected, maximum_a_posteriori, ml
-from neuraxis.cord.tracts import CLUSTERS, COMBINED, NUMBERS, REGIONS, members
+from neuraxis.cord.extraction.mixing import Fit, Sums, expected, maximum_a_posteriori, ml, sums
+from neuraxis.cord.tracts import CLUSTERS, COMBINED, REGIONS, members
 from neuraxis.volume import Array
 
 _PARTS = len(REGIONS)
@@ -59,57 +59,39 @@ def measured(
     """
     values = data[shares.where].astype(np.float64)
     known = np.isfinite(values)
-    shift = float(values[known].mean()) if known.any() else 0.0  # squares of small differences lose no digits
-    added, top = _slice_by_slice(shares, values, known, shift)
-    chosen = np.array([group.chosen for group in groups], float).reshape(len(groups), -1)
-    sums = {name: np.tensordot(chosen, one, 1) for name, one in added.items()}
-    size, mean = sums["size"], ratio(sums["first"], sums["size"])
-    found = {
-        "size": size,
-        "known": ratio(size, sums["whole"]),
-        "fraction": ratio(sums["squares"], size),
-        "wa": mean + shift,
-        "bin": ratio(sums["own_first"], sums["own"]) + shift,
-        "max": _largest(top, chosen),
-        "sd": np.sqrt(np.maximum(ratio(sums["second"], size) - mean**2, 0)),
-        "left_out": sums["left_out"].astype(int),
-    }
-    least, likely = _unmixed(
-        Sums(sums["gram"], sums["moment"], sums["square"], sums["count"]), size[:, :_PARTS], noise_variance, label_variance
-    )
-    found |= {"ml": least.value, "ml_error": least.error, "inflation": least.inflation}
-    found |= {"map": likely.value, "map_error": likely.error}
-    found["median"] = _medians(shares, values, known, groups, data if whole_slices else None)
-    return found
+    ordered = [_ordered(data[:, :, z]) if whole_slices else np.empty(0) for z in range(data.shape[2])]
+    found: dict[str, list[Array]] = {}
+    systems = []
+    for group in groups:
+        chosen = np.flatnonzero(group.chosen)
+        voxels = np.concatenate([np.empty(0, int), *(np.arange(*shares.bounds[z : z + 2]) for z in chosen)])
+        left_out, voxels = voxels[~known[voxels]], voxels[known[voxels]]
+        value, weights = values[voxels], shares.weights[voxels]
+        size = weights.sum(0)
+        lost = shares.weights[left_out]
+        one = {
+            "size": size,
+            "known": ratio(size, size + lost.sum(0)),
+            "fraction": ratio((weights**2).sum(0), size),
+            "wa": weighted_mean(value, weights),
+            "bin": binary_mean(value, weights),
+            "median": weighted_median(value, weights, [ordered[z] for z in chosen]),
+            "max": maximum(value, weights),
+            "sd": weighted_sd(value, weights),
+            "left_out": (lost > 0).sum(0),
+        }
+        for name, figure in one.items():
+            found.setdefault(name, []).append(figure)
+        systems.append(sums(value, weights[:, :_PARTS]))
+    figures = {name: np.stack(each) for name, each in found.items()}
+    system = Sums(*(np.stack(part) for part in zip(*systems, strict=True)))
+    least, likely = _unmixed(system, figures["size"][:, :_PARTS], noise_variance, label_variance)
+    figures |= {"ml": least.value, "ml_error": least.error, "inflation": least.inflation}
+    return figures | {"map": likely.value, "map_error": likely.error}
 
 
-def _slice_by_slice(shares: Shares, values: Array, known: Array, shift: float) -> tuple[dict[str, Array], Array]:
-    """What the voxels of every slice add up to, and the largest value of each region in it; first axis Z."""
-    slices, all_ = len(shares.bounds) - 1, len(NUMBERS)
-    names = ("size", "whole", "squares", "first", "second", "own", "own_first", "left_out")
-    added: dict[str, Array] = {name: np.zeros((slices, all_)) for name in names}
-    added |= {"gram": np.zeros((slices, _PARTS, _PARTS)), "moment": np.zeros((slices, _PARTS))}
-    added |= {"square": np.zeros(slices), "count": np.zeros(slices)}
-    top = np.full((slices, all_), -np.inf)
-    for z in np.flatnonzero(np.diff(shares.bounds)):
-        within = slice(shares.bounds[z], shares.bounds[z + 1])
-        weights, there = shares.weights[within], known[within]
-        added["whole"][z] = weights.sum(0)
-        added["left_out"][z] = (weights[~there] > 0).sum(0)
-        weights, value = weights[there], values[within][there]
-        own, parts, moved = weights >= HALF, weights[:, :_PARTS], value - shift
-        added["size"][z], added["squares"][z] = weights.sum(0), (weights**2).sum(0)
-        added["first"][z], added["second"][z] = moved @ weights, moved**2 @ weights
-        added["own"][z], added["own_first"][z] = own.sum(0), moved @ own
-        added["gram"][z], added["moment"][z] = parts.T @ parts, value @ parts
-        added["square"][z], added["count"][z] = value @ value, len(value)
-        top[z] = np.where(weights > 0, value[:, None], -np.inf).max(0, initial=-np.inf)
-    return added, top
-
-
-def _largest(top: Array, chosen: Array) -> Array:
-    found = np.array([top[one > 0].max(0, initial=-np.inf) for one in chosen]).reshape(len(chosen), top.shape[1])
-    return np.where(np.isfinite(found), found, np.nan)
+def _ordered(values: Array) -> Array:
+    return np.sort(values[np.isfinite(values)])
 
 
 def _unmixed(system: Sums, size: Array, noise_variance: float, label_variance: float) -> tuple[Fit, Fit]:
@@ -134,18 +116,3 @@ def _first(fit: Fit) -> Fit:
 
 def _joined(fits: Sequence[Fit]) -> Fit:
     return Fit(*(np.concatenate(parts, axis=1) for parts in zip(*fits, strict=True)))
-
-
-def _medians(shares: Shares, values: Array, known: Array, groups: Sequence[Group], data: Array | None) -> Array:
-    """(G, 43); `data`: the whole upright map, whose values of no weight count too."""
-    slices = range(len(shares.bounds) - 1)
-    ordered = [np.empty(0)] * len(slices)
-    if data is not None:
-        ordered = [np.sort(data[:, :, z][np.isfinite(data[:, :, z])]) for z in slices]
-    parts = [np.flatnonzero(known[shares.bounds[z] : shares.bounds[z + 1]]) + shares.bounds[z] for z in slices]
-    found = np.full((len(groups), len(NUMBERS)), np.nan)
-    for number, group in enumerate(groups):
-        chosen = np.flatnonzero(group.chosen)
-        voxels = np.concatenate([np.empty(0, int), *(parts[z] for z in chosen)])
-        found[number] = weighted_median(values[voxels], shares.weights[voxels], [ordered[z] for z in chosen])
-    return found

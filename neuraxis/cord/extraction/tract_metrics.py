@@ -47,7 +47,7 @@ def tract_metrics(
 
     v is noise_variance / label_variance, and beta0 the ml value of white matter, grey matter or fluid. What is combined of
     several regions is one column of X beside the others; its beta0 is the mean of its parts', by size. The Spinal Cord Toolbox
-    has the same figures, save `max`, which it takes over the whole slices. A row is not trusted when ml or map cannot be.
+    has the same figures, save `max`, which it takes over the whole slices. The value of a region without trust is given all the same.
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ def tract_metrics(
     ranges
         Ranges of levels that get rows of their own, as "2:5,3:4" (from level to level, both included); C2 is 2.
     noise_variance
-        Variance of the noise in a voxel, for map; above 0. Only its ratio to label_variance counts.
+        Variance of the noise in a voxel, for map; above 0. Only its ratio to label_variance counts: 1 is that of the Spinal Cord
+        Toolbox, 10 to 30 hold better where the atlas does not lie quite right.
     label_variance
         Variance of the regions about beta0, for map; above 0. Larger draws less towards beta0.
     median_points

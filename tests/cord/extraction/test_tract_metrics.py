@@ -8,6 +8,9 @@ from documented import check_documented
 from neuraxis.cord.extraction.groups import slice_levels
 from neuraxis.cord.extraction.tract_metrics import tract_metrics
 from neuraxis.cord.tracts import NUMBERS, members
+from neuraxis.engine import Family, Pipeline, Step, make_plan
+from neuraxis.pipelines import CORD_ANAT, _tracts
+from neuraxis.signature import Method
 from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
 
@@ -266,3 +269,21 @@ def test_what_does_not_fit_together_is_refused():
     for data, text in ((shares.data[..., :36], "37"), (100 * shares.data, "0 to 1"), (shares.data[..., 0], "four axes")):
         with pytest.raises(ValueError, match=text):
             tract_metrics(Volume(data, shares.grid), fa=fa)
+
+
+def _ratio(mt_off: Volume, mt_on: Volume) -> Volume:
+    """Makes a map."""
+    return mt_off
+
+
+def test_every_series_measures_its_own_maps_and_takes_the_others_where_they_are():
+    made = Step(("mtr",), by=Family("ratio", "Ratio", (Method.of(_ratio),)))
+    series = Pipeline("mt", "mt", ("mt_off", "mt_on", "tract_atlas", "levels", "level_table"), (made, _tracts("mtr")))
+    series.check()
+    given = dict.fromkeys(("mt_off", "mt_on", "tract_atlas"), "key")
+    assert make_plan(series, {}, {}, given, ("tract_metrics",)).steps[1].takes == ("tract_atlas", "mtr")
+    given.pop("tract_atlas")
+    assert "tract_atlas" in make_plan(series, {}, {}, given, ("tract_metrics",)).missing["tract_metrics"]
+    anatomy = make_plan(CORD_ANAT, {}, {}, {"image": "key", "tract_atlas": "key"}, ("tract_metrics",))
+    step = next(one for one in anatomy.steps if "tract_metrics" in one.step.makes)
+    assert step.fate == "run" and set(step.takes) == {"tract_atlas", "levels", "level_table", "image"}
