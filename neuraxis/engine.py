@@ -55,7 +55,7 @@ class Step:
     """Make *this* by *that*.
 
     `together`: where the first is given, the others are not made: they belong to it. `lightly`: what is taken where it is given or
-    asked for, and not made for this step alone.
+    asked for, and not made for this step alone; a pipeline may lack it.
     """
 
     makes: tuple[str, ...]
@@ -89,7 +89,8 @@ class Pipeline:
         for step in self.steps:
             for method in step.by.methods:
                 for need in method.needs:
-                    if need.name not in known and need.name not in self.given and need.kind != "Grid":
+                    lacked = need.optional and need.name in step.lightly
+                    if need.name not in {*known, *self.given} and not lacked and need.kind != "Grid":
                         raise ValueError(f"{self.name}: {method.path} asks for {need.name}, which nothing above makes")
             for name in step.makes:
                 if name in known:

@@ -17,6 +17,7 @@ from neuraxis.brain.tissues import t1w_tissues, tissues_from_t1w
 from neuraxis.cord import centerline, compression, discs, path, points, segmentation, structures, tissues
 from neuraxis.cord.aggregate import shape_levels
 from neuraxis.cord.bridges import tissue_bridges
+from neuraxis.cord.extraction.tract_metrics import tract_metrics
 from neuraxis.cord.flattening import flatten_sagittal
 from neuraxis.cord.lesion_shares import lesion_levels, lesion_tracts
 from neuraxis.cord.lesions import lesions
@@ -217,6 +218,15 @@ _PAM50 = tuple(
 )
 """What is read of the template, once it is fetched."""
 
+
+def _tracts(*maps: str) -> Step:
+    """Maps in the tracts of the cord; `maps` are those that the pipeline is about, the others are taken where they are there."""
+    by = _only("tract_metrics", "Maps in the tracts", tract_metrics)
+    own = {"tract_atlas", "levels", "level_table", *maps}
+    others = tuple(need.name for need in by.method().needs if need.name not in own)
+    return Step(("tract_metrics", "tract_metrics_slices"), by=by, lightly=others)
+
+
 CORD_ANAT = Pipeline(
     "cord_anat",
     "Segmentation, levels and shape of the spinal cord in one anatomical image",
@@ -242,6 +252,8 @@ CORD_ANAT = Pipeline(
         Step(("lesion_labels", "lesions"), by=_only("lesions", "Lesions", lesions)),
         Step(("lesion_levels",), by=_only("lesion_levels", "Lesions by level", lesion_levels)),
         Step(("lesion_tracts",), by=_only("lesion_tracts", "Lesions by tract", lesion_tracts)),
+        # maps by tract
+        _tracts("image"),
         # images along the cord
         Step(("straight_image",), by=_one_of("straightening", "Straightened image", straighten, straighten_to_template)),
         Step(("warp_to_straight", "warp_from_straight"), by=_only("warps", "Straightening as displacements", straightening_warps)),

@@ -169,8 +169,8 @@ def _template_keys(kind: Kind) -> dict[str, str]:
     return dict.fromkeys((name for name in pam50.NAMES if name in kind.pipeline.inputs), resources.checksum("pam50"))
 
 
-def _template(plan: Plan, todo: Iterable[int]) -> dict[str, Any]:
-    """What the steps to run take of PAM50."""
+def _template(plan: Plan, todo: Iterable[int], work: Path) -> dict[str, Any]:
+    """What the steps to run take of PAM50; what is slow to unpack is kept in the work folder."""
     wanted = [name for name in pam50.NAMES if any(name in plan.steps[number].takes for number in todo)]
     if not wanted:
         return {}
@@ -178,7 +178,8 @@ def _template(plan: Plan, todo: Iterable[int]) -> dict[str, Any]:
         folder = resources.find("pam50")
     except ValueError as error:
         raise ResourceError(f"{error}.") from error
-    return {name: pam50.read(folder, name) for name in wanted}
+    cache = work / "cache" / f"pam50_{resources.checksum('pam50')[:16]}.npz"
+    return {name: pam50.read(folder, name, cache) for name in wanted}
 
 
 def _folders(options: Options) -> list[Path]:
@@ -328,7 +329,7 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
         notes = [*notes, *more]
         for note in notes:
             watcher.say(note)
-        values |= prepared.inputs | given | _template(plan, todo)
+        values |= prepared.inputs | given | _template(plan, todo, task.work)
         watcher.seen |= values
         set_threads(threads)  # loads the numerical libraries, which take longer than reading what cannot be used
         run_plan(plan, values, store, watcher, task.device)

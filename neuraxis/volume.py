@@ -115,6 +115,19 @@ class Volume:
             raise ValueError("the two grids differ by more than the order and direction of their axes")
         return Volume(back.data, grid)
 
+    def cut(self, grid: Grid) -> Volume:
+        """The part on `grid`, whose voxels are some of these; ValueError where they are not. No resampling."""
+        if self.grid.same_as(grid):
+            return self
+        first = np.linalg.solve(self.grid.matrix[:3, :3], grid.matrix[:3, 3] - self.grid.matrix[:3, 3])
+        box = tuple(slice(int(at), int(at) + n) for at, n in zip(np.rint(first), grid.shape, strict=True))
+        matrix = self.grid.matrix.copy()
+        matrix[:3, 3] += matrix[:3, :3] @ np.rint(first)
+        inside = all(0 <= one.start and one.stop <= n for one, n in zip(box, self.grid.shape, strict=True))
+        if not inside or not Grid.of(grid.shape, matrix).same_as(grid):
+            raise ValueError("the voxels of the one grid are not among those of the other")
+        return Volume(self.data[box], grid)
+
 
 Volumes = tuple[Volume, ...]
 """Several volumes of one kind, each on its own grid."""

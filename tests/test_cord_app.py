@@ -233,6 +233,38 @@ def test_lesions_and_their_shares_of_an_atlas_that_is_given(one, neck_bids):
     assert "from 0 to 1" in done.stderr and "Traceback" not in done.stderr and done.returncode
 
 
+@pytest.mark.slow
+def test_the_image_in_the_tracts_of_an_atlas_that_is_given(one, neck_bids):
+    """Sectors of the cord as white matter, no fluid: means by hand, the empty regions said, page and picture."""
+    truth = nibabel.load(neck_bids / "derivatives/truth/sub-01/anat/sub-01_space-T2starw_label-SC_mask.nii.gz")
+    cord = np.asarray(truth.dataobj) > 0
+    x, y = np.indices(cord.shape)[:2]
+    atlas = np.zeros((*cord.shape, 37), np.float32)
+    for z in np.flatnonzero(cord.any(axis=(0, 1))):
+        inside = cord[:, :, z]
+        angle = np.arctan2(y[:, :, z] - y[:, :, z][inside].mean(), x[:, :, z] - x[:, :, z][inside].mean()) / (2 * np.pi) % 1
+        for number in range(6):
+            atlas[:, :, z, number] = inside & (np.floor(6 * angle) == number)
+    draw(one, "seg-manual", truth)
+    draw(one, "label-tracts_probseg", nibabel.Nifti1Image(atlas, truth.affine))
+    run(one, "--outputs", "tract_metrics", "tract_metrics_slices", "--set", "tract_metrics.tract_metrics.ranges=3:4")
+    out = one.parent / "out/sub-01"
+    stem = "sub-01_space-T2starw_label-SC_desc-"
+    tables = {f"{stem}{name}_morph{end}" for name in ("tractmetrics", "tractslices") for end in (".tsv", ".json")}
+    assert tables == {path.name for path in (out / "anat").glob("*desc-tract*")}
+    made = {(row["group"], int(row["region"])): row for row in rows(out / "anat" / f"{stem}tractmetrics_morph.tsv") if row["group"] == "cord"}
+    seen = image(one / "sub-01/anat/sub-01_T2starw.nii.gz").astype(float)
+    for number in range(6):
+        row = made["cord", number]
+        assert row["metric"] == "image" and float(row["wa"]) == pytest.approx(seen[atlas[..., number] > 0].mean(), rel=1e-5)
+        assert float(row["ml"]) == pytest.approx(float(row["wa"]), rel=1e-5) and float(row["fraction"]) == 1
+    assert made["cord", 36]["why"] == "not in the image" and made["cord", 36]["wa"] == "n/a"
+    slices = rows(out / "anat" / f"{stem}tractslices_morph.tsv")
+    assert {int(row["slice"]) for row in slices} == set(np.flatnonzero(cord.any(axis=(0, 1))))
+    page = (one.parent / "out/sub-01.html").read_text()
+    assert "dorsal columns" in page and (out / "figures/sub-01_T2starw_cord_tractmetrics.png").stat().st_size > 5000
+
+
 def test_an_image_without_a_cord_is_no_failure_unless_the_user_says_that_there_is_one(one):
     path = one / "sub-01/anat/sub-01_T2starw.nii.gz"
     grid = nibabel.load(path)

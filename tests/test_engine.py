@@ -207,6 +207,14 @@ def test_unknown_methods_and_a_step_that_asks_for_nothing_made_are_refused():
     PIPELINE.check()
 
 
+def test_a_pipeline_may_lack_what_a_step_takes_lightly_and_can_do_without():
+    Pipeline("p", "p", ("raw",), (Step(("x",), family("d", toy.double), lightly=("extra",)),)).check()
+    with pytest.raises(ValueError, match="extra"):
+        Pipeline("p", "p", ("raw",), (Step(("x",), family("d", toy.double)),)).check()
+    with pytest.raises(ValueError, match="extra"):
+        Pipeline("p", "p", ("raw",), (Step(("x",), family("n", toy.needs_extra), lightly=("extra",)),)).check()
+
+
 def test_errors_that_are_no_value_error_are_told_too():
     one = make_plan(
         Pipeline("p", "p", ("raw",), (Step(("x",), family("c", toy.crash)),)), {}, {}, {"raw": "r"}, ("x",)

@@ -60,3 +60,18 @@ def test_nonsense_is_refused():
         Grid.of((2, 2, 2), np.zeros((4, 4)))
     with pytest.raises(ValueError, match="grid"):
         Volume(np.zeros((2, 2, 3)), Grid.of((2, 2, 2), np.eye(4)))
+
+
+def test_a_part_of_a_grid_is_cut_out_and_nothing_else():
+    grid = Grid.of((5, 6, 7), [[0, -2, 0, 1], [1.5, 0, 0, 2], [0, 0, 3, -4], [0, 0, 0, 1]])
+    data = np.arange(2 * 5 * 6 * 7).reshape(5, 6, 7, 2)
+    matrix = grid.matrix.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ [1, 2, 3]
+    part = Grid.of((3, 4, 2), matrix)
+    assert np.array_equal(Volume(data, grid).cut(part).data, data[1:4, 2:6, 3:5])
+    assert Volume(data, grid).cut(grid).data is data
+    between = matrix.copy()
+    between[:3, 3] += 0.3
+    for wrong in (Grid.of((5, 4, 2), matrix), Grid.of((3, 4, 2), between), Grid.of((3, 4, 2), matrix @ np.diag([2, 1, 1, 1]))):
+        with pytest.raises(ValueError, match="voxels"):
+            Volume(data, grid).cut(wrong)

@@ -82,6 +82,14 @@ ROWS: tuple[Artifact, ...] = (
         kind="table",
         columns=columns.POINTS,
     ),
+    # maps that are measured in the tracts
+    row("mtr", "Magnetisation transfer ratio", "percent", "(X, Y, Z)", "larger with more myelin"),
+    row("mtsat", "Magnetisation transfer saturation", "percent", "(X, Y, Z)", "larger with more myelin"),
+    row("mt_t1", "T1 of the magnetisation transfer series", "s", "(X, Y, Z)", "longitudinal relaxation time"),
+    row("fa", "Fractional anisotropy", "1", "(X, Y, Z)", "0 to 1"),
+    row("md", "Mean diffusivity", "mm2/s", "(X, Y, Z)", "mean of the three eigenvalues"),
+    row("ad", "Axial diffusivity", "mm2/s", "(X, Y, Z)", "the largest eigenvalue"),
+    row("rd", "Radial diffusivity", "mm2/s", "(X, Y, Z)", "mean of the two smaller eigenvalues"),
     # where the cord is
     row(
         "cord_path",
@@ -407,6 +415,31 @@ ROWS: tuple[Artifact, ...] = (
         keep="always",
         file=_morphometry("lesiontracts"),
         columns=columns.LESION_TRACTS,
+    ),
+    # maps by tract
+    row(
+        "tract_metrics",
+        "Maps in the tracts",
+        "",
+        "(N,)",
+        "one row per map, region of the atlas, and whole cord, level or range",
+        pooled=True,
+        kind="table",
+        keep="always",
+        file=_morphometry("tractmetrics"),
+        view=View("tracts"),
+        columns=columns.TRACT_METRICS,
+    ),
+    row(
+        "tract_metrics_slices",
+        "Maps in the tracts, slice by slice",
+        "",
+        "(N,)",
+        "one row per map, slice and region of the atlas",
+        kind="table",
+        keep="asked",
+        file=_morphometry("tractslices"),
+        columns=columns.TRACT_METRICS_SLICES,
     ),
     # straightened
     row(

@@ -46,7 +46,25 @@ _STATISTICS = {
     if name != "length"
     for short, word in (("mean", "mean"), ("sd", "standard deviation"))
 }
-
+_REGION = {
+    "region": Column("", "region of the atlas, counted from 0; from 50 on several together", whole=True),
+    "region_name": Column("", "its name", text=True),
+}
+_TRACT_FIGURES = {
+    "size": Column("voxel", "sum of the region's shares in voxels where the metric is known"),
+    "volume": Column("mm3", "the same as a volume"),
+    "fraction": Column("1", "share that the region has of its voxels, on average over its volume; 1 is no partial volume"),
+    "wa": Column("", "mean weighted with these shares, in the metric's unit like all that follows"),
+    "bin": Column("", "mean over voxels of which the region has at least half; n/a without one"),
+    "median": Column("", "weighted median"),
+    "max": Column("", "largest value in any voxel of the region"),
+    "ml": Column("", "value of the region alone, its neighbours in shared voxels taken out: least squares"),
+    "map": Column("", "the same, drawn towards what white matter, grey matter or fluid has as a whole"),
+    "sd": Column("", "weighted standard deviation over the voxels"),
+    "ml_error": Column("", "standard error of ml, by the residuals"),
+    "map_error": Column("", "standard error of map, by the residuals and the spread that regions may have"),
+    "left_out": Column("", "voxels of the region where the metric is not a number", whole=True),
+}
 
 CORD_PATH: Columns = {
     **_SLICE,
@@ -217,10 +235,32 @@ LESION_LEVELS: Columns = {
 LESION_TRACTS: Columns = {
     "lesion": Column("", "number of the lesion; 0 is all together", whole=True),
     "level": Column("", "vertebral level; 0 is all levels", whole=True),
-    "region": Column("", "region of the atlas, counted from 0", whole=True),
+    **_REGION,
     "volume": Column("mm3", "of the lesion in the region"),
     "share": Column("percent", "of the lesion that lies in the region"),
     "occupied": Column("percent", "of the region, in that level, that is lesion"),
+}
+
+_METRIC = {"metric": Column("", "name of the map", text=True)}
+
+TRACT_METRICS: Columns = {
+    **_METRIC,
+    **_REGION,
+    "group": Column("", "cord, level or range", text=True),
+    "level": Column("", "vertebral level, or first:last of a range", text=True),
+    **_NAME,
+    "slices": Column("", "first:last slice, or single ones with ;", text=True),
+    **_TRACT_FIGURES,
+    **_TRUST,
+}
+
+TRACT_METRICS_SLICES: Columns = {
+    **_METRIC,
+    **_REGION,
+    **_SLICE,
+    **_LEVEL,
+    **_TRACT_FIGURES,
+    **_TRUST,
 }
 
 POINTS: Columns = {

@@ -14,7 +14,7 @@ class View:
     `low` and `high` are the ends of the grey scale in the artifact's unit; None takes the 1st and 99th percentile.
     """
 
-    kind: Literal["map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions", "regions", "template"] = "map"
+    kind: Literal["map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions", "regions", "template", "tracts"] = "map"
     low: float | None = None
     high: float | None = None
     on: str = ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
+import os
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +33,10 @@ _ASIDE = 36
 
 
 @functools.lru_cache(maxsize=16)
-def read(folder: Path, name: str) -> Volume:
-    """One of `NAMES`, with all slices of the template: shares in float32, tracts in float16 (X, Y, Z, 37), labels in int16.
+def read(folder: Path, name: str, cache: Path | None = None) -> Volume:
+    """One of `NAMES`: shares in float32 and labels in int16 with all slices of the template, tracts in float16 (X, Y, Z, 37) where any lies.
+
+    `cache` is a file that the tracts are kept in, since unpacking all of them takes long; it is written if it is not there.
 
     Raises
     ------
@@ -44,15 +48,59 @@ def read(folder: Path, name: str) -> Volume:
         return _one(_file(folder, "template", f"PAM50_{_SHARES[what]}.nii.gz"), np.float32)
     if what in _LABELS:
         return _one(_file(folder, "template", f"PAM50_{_LABELS[what]}.nii.gz"), np.int16)
-    files = [_file(folder, "atlas", f"PAM50_atlas_{number:02d}.nii.gz") for number in range(_TRACTS)]
-    with ThreadPoolExecutor(2) as pool:  # unpacking lets other threads work
-        first, *rest = (pool.submit(_one, file, np.float16) for file in files)
-        whole = np.zeros((*first.result().data.shape, _TRACTS), np.float16)
-        for number, one in enumerate([first, *rest]):
-            if one.result().grid != first.result().grid:
-                raise DataError(f"{files[number]} lies on another grid than {files[0]}.", "Fetch pam50 anew.")
-            whole[..., number] = one.result().data
-    return Volume(whole, first.result().grid)
+    parts = _kept(cache) if cache and cache.is_file() else None
+    if parts is None:
+        parts = _unpacked(folder)
+        if cache:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            part = cache.with_name(f"{cache.name}.{os.getpid()}.part")
+            with open(part, "wb") as file:
+                np.savez(file, **parts)
+            os.replace(part, cache)
+    return _dense(parts)
+
+
+def _unpacked(folder: Path) -> dict[str, Array]:
+    """Where every region has a share (`at`, places in a flat array of `shape`), how large it is, and how many each region has."""
+    at, shares, counts = [], [], []
+    grid: Grid | None = None
+    for number in range(_TRACTS):
+        path = _file(folder, "atlas", f"PAM50_atlas_{number:02d}.nii.gz")
+        one = _one(path, np.float16)
+        grid = grid or one.grid
+        if one.grid != grid:
+            raise DataError(f"{path} lies on another grid than the regions before it.", "Fetch pam50 anew.")
+        at.append(np.flatnonzero(one.data).astype(np.int32))
+        shares.append(one.data.ravel()[at[-1]])
+        counts.append(len(at[-1]))
+    assert grid is not None
+    return {
+        "at": np.concatenate(at),
+        "shares": np.concatenate(shares),
+        "counts": np.array(counts),
+        "shape": np.array(grid.shape),
+        "affine": grid.matrix,
+    }
+
+
+def _kept(cache: Path) -> dict[str, Array] | None:
+    """What stands in the cache; None if it is broken."""
+    try:
+        with np.load(cache, allow_pickle=False) as held:
+            return {name: held[name] for name in ("at", "shares", "counts", "shape", "affine")}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _dense(parts: Mapping[str, Array]) -> Volume:
+    """The regions on the smallest grid that holds them all."""
+    voxels_ = np.stack(np.unravel_index(parts["at"], tuple(parts["shape"])))
+    low, high = voxels_.min(axis=1), voxels_.max(axis=1) + 1
+    whole = np.zeros((_TRACTS, *(high - low)), np.float16)
+    whole[np.repeat(np.arange(_TRACTS), parts["counts"]), *(voxels_ - low[:, None])] = parts["shares"]
+    matrix = np.array(parts["affine"], float)
+    matrix[:3, 3] += matrix[:3, :3] @ low
+    return Volume(np.moveaxis(whole, 0, -1), Grid.of(whole.shape[1:], matrix))
 
 
 def _file(folder: Path, part: str, name: str) -> Path:

@@ -76,7 +76,7 @@ def shape_levels(
     known = np.unique(level[~np.isnan(level)]).astype(int)
     of_levels = [_row(shape, level == one, "level", str(one), vertebra_name(int(one)), doubted) for one in known]
     rows += sorted(of_levels, key=lambda row: -int(re.split("[:;]", str(row["slices"]))[0]))
-    for low, high in _ranges(ranges):
+    for low, high in level_ranges(ranges):
         chosen = (level >= low) & (level <= high)
         absent = [vertebra_name(one) for one in range(low, high + 1) if one not in known]
         if absent:
@@ -148,7 +148,8 @@ def _uncertainty(shape: Table, chosen: Array) -> float:
     return math.sqrt(outline + scatter / np.count_nonzero(chosen & usable))
 
 
-def _ranges(text: str) -> list[tuple[int, int]]:
+def level_ranges(text: str) -> list[tuple[int, int]]:
+    """First and last level of every range in a text like "2:3,3:4" or "5"; ValueError where it cannot be read."""
     found = []
     for part in text.replace(" ", "").split(","):
         match = re.fullmatch(r"(\d+)(?::(\d+))?", part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neuraxis.cord.tracts import beside_atlas, check_atlas, region_name
 from neuraxis.cord.vertebrae import vertebra_name
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
@@ -63,14 +64,14 @@ def lesion_tracts(lesion_labels: Volume, tract_atlas: Volume, levels: Volume | N
     lesion_labels
         Labelled lesions; whole numbers, (X, Y, Z), 0 is none, any orientation.
     tract_atlas
-        Weights of the regions; 0..1, (X, Y, Z, R).
+        Weights of the regions; 0..1, (X, Y, Z, R), on the voxels of the labels or some of them.
     levels
         Vertebral levels painted on the cord; whole numbers, (X, Y, Z). With them there are further rows per level.
 
     Returns
     -------
-    One row per lesion (0 is all together), region (0..R-1) and level (0 is all levels): lesion, level, region, volume
-    (mm3), share (% of the lesion), occupied (% of the region, in that level).
+    One row per lesion (0 is all together), region (0..R-1) and level (0 is all levels): lesion, level, region and its
+    name, volume (mm3), share (% of the lesion), occupied (% of the region, in that level).
 
     Raises
     ------
@@ -80,32 +81,30 @@ def lesion_tracts(lesion_labels: Volume, tract_atlas: Volume, levels: Volume | N
     ----------
     Levy 2015, doi:10.1016/j.neuroimage.2015.06.040
     """
-    if tract_atlas.data.ndim != 4:
-        raise ValueError(f"an atlas has four axes (X, Y, Z, region), not {tract_atlas.data.ndim}")
+    check_atlas(tract_atlas)
+    near = beside_atlas(lesion_labels, tract_atlas, "lesion_labels").data
+    if levels is not None and not levels.grid.same_as(lesion_labels.grid):
+        raise ValueError("levels and lesion_labels lie on different grids")
     weights = tract_atlas.data
-    if not np.isfinite(weights).all() or weights.min(initial=0) < 0 or weights.max(initial=0) > 1 + 1e-3:
-        raise ValueError("the weights of an atlas are numbers from 0 to 1")
-    for name, other in (("tract_atlas", tract_atlas), ("levels", levels)):
-        if other is not None and not other.grid.same_as(lesion_labels.grid):
-            raise ValueError(f"{name} and lesion_labels lie on different grids")
     labels, mm3 = lesion_labels.data, lesion_labels.grid.voxel_volume
     painted = None
     if levels is not None:
-        painted = Volume(_everywhere(levels.oriented("LAS").data), levels.oriented("LAS").grid).onto(levels.grid).data
+        whole = Volume(_everywhere(levels.oriented("LAS").data), levels.oriented("LAS").grid).onto(levels.grid)
+        painted = whole.cut(tract_atlas.grid).data
     known = [] if painted is None else [int(v) for v in np.unique(painted) if v > 0]
     rows = []
     for level in [0, *known]:
-        within = np.ones(labels.shape, bool) if level == 0 or painted is None else painted == level
+        within = np.ones(near.shape, bool) if level == 0 or painted is None else painted == level
         room = weights[within].sum(axis=0, dtype=np.float64)
         for number in [*range(1, int(labels.max(initial=0)) + 1), 0]:
-            mask = labels == number if number else labels > 0
-            total = int(mask.sum())
-            inside = weights[mask & within].sum(axis=0, dtype=np.float64)
+            total = int((labels == number).sum() if number else (labels > 0).sum())
+            inside = weights[(near == number if number else near > 0) & within].sum(axis=0, dtype=np.float64)
             for region, (weight, all_of_it) in enumerate(zip(inside, room, strict=True)):
                 share = 100 * weight / total if total else np.nan
                 occupied = 100 * weight / all_of_it if all_of_it > 0 else np.nan
-                rows.append((number, level, region, weight * mm3, share, occupied))
-    names = ("lesion", "level", "region", "volume", "share", "occupied")
+                name = region_name(region, weights.shape[3])
+                rows.append((number, level, region, name, weight * mm3, share, occupied))
+    names = ("lesion", "level", "region", "region_name", "volume", "share", "occupied")
     return Table.of({name: np.array([row[i] for row in rows]) for i, name in enumerate(names)})
 
 

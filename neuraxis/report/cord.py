@@ -15,6 +15,7 @@ from neuraxis.report.cord_sagittal import distrust, sagittal
 from neuraxis.report.cord_slices import mosaic, upright
 from neuraxis.report.curves import STEEP, curves, normative_curve, shown
 from neuraxis.report.plots import finite
+from neuraxis.report.tracts import tract_picture
 from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
 
@@ -49,7 +50,7 @@ def draw_cord(kind: str, name: str, seen: Mapping[str, Any]) -> list[Picture]:
     Parameters
     ----------
     kind
-        Of its view: mosaic, sagittal, curves, normative, lesions or template.
+        Of its view: mosaic, sagittal, curves, normative, lesions, template or tracts.
     name
         The artifact.
     seen
@@ -66,6 +67,7 @@ def draw_cord(kind: str, name: str, seen: Mapping[str, Any]) -> list[Picture]:
         "normative": _normative,
         "lesions": _lesions,
         "template": _template,
+        "tracts": _tracts,
     }.get(kind)
     if draw is None:
         raise ValueError(f"there is no view {kind!r} of the cord")
@@ -267,3 +269,10 @@ def _lesions(name: str, seen: Mapping[str, Any]) -> list[Picture]:
     )
     around = f"{_said(name)} Axial slices around the cord, from the top down."
     return [Picture("", png, text, over), Picture("_axial", whole[0], around, whole[1])]
+
+
+def _tracts(name: str, seen: Mapping[str, Any]) -> list[Picture]:
+    png = tract_picture(seen[name])
+    text = f"{_said(name)} The whole cord: map (maximum a posteriori) with the standard deviation over the voxels; the left side "
+    text += "round, the right side square, what is not trusted grey and hollow."
+    return [] if png is None else [Picture("", png, text, None)]

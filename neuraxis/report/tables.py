@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from neuraxis.artifacts import ARTIFACTS
+from neuraxis.report.tracts import tract_summary
 from neuraxis.table import Table
 
 MOST_ROWS = 60
@@ -18,6 +19,8 @@ def short_table(name: str, table: Table) -> dict[str, Any] | None:
     Columns without a value are left out, and where there are more than twelve standard deviations and rarely read ones too,
     and whether a row is trusted comes before its figures; the file has them all.
     """
+    if name == "tract_metrics":
+        table = tract_summary(table)
     if not len(table) or len(table) > MOST_ROWS or ("slice" in table and len(table) > 12):
         return None
     known = ARTIFACTS[name].columns if name in ARTIFACTS else {}

@@ -100,8 +100,8 @@ def tract_atlas(warp_from_pam50: Volume, pam50_tracts: Volume) -> Volume:
 
     Returns
     -------
-    Share of the voxel in each region, by linear interpolation; 0 to 1, (X, Y, Z, R). On those voxels of the image that lie around
-    the cord: the grid is a part of the image's.
+    Share of the voxel in each region, by linear interpolation; 0 to 1, (X, Y, Z, R). In every slice on those voxels of the image that
+    lie around the cord: the grid is a part of the image's.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def tract_atlas(warp_from_pam50: Volume, pam50_tracts: Volume) -> Volume:
         raise ValueError("no tract of the template lies in the registered part of the image")
     box = tuple(slice(int(low), int(high) + 1) for low, high in zip(some.min(axis=0), some.max(axis=0), strict=True))
     part = _part(Volume(found, field.grid), box)
-    return Volume(np.ascontiguousarray(part.data), part.grid)
+    return _all_slices(part, warp_from_pam50.grid)
 
 
 def image_pam50(image: Volume, warp_to_pam50: Volume) -> Volume:
@@ -151,6 +151,20 @@ def image_pam50(image: Volume, warp_to_pam50: Volume) -> Volume:
     De Leener 2018, doi:10.1016/j.neuroimage.2017.10.041
     """
     return Volume(brought(image, warp_to_pam50, 3), warp_to_pam50.grid)
+
+
+def _all_slices(part: Volume, grid: Grid) -> Volume:
+    """A part of an image with zeros in the slices that it lacks, so that slices keep their numbers."""
+    from nibabel.orientations import io_orientation
+
+    along = int(np.flatnonzero(io_orientation(grid.matrix)[:, 0] == 2)[0])
+    first = int(np.rint(np.linalg.solve(grid.matrix[:3, :3], part.grid.matrix[:3, 3] - grid.matrix[:3, 3]))[along])
+    room = [(0, 0)] * part.data.ndim
+    room[along] = (first, grid.shape[along] - first - part.grid.shape[along])
+    matrix = part.grid.matrix.copy()
+    matrix[:3, 3] -= matrix[:3, along] * first
+    data = np.pad(part.data, room)
+    return Volume(data, Grid.of(data.shape, matrix))
 
 
 def _points(grid: Grid, warp: Volume, points: Volume) -> Volume:
