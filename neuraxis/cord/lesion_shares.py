@@ -81,9 +81,7 @@ def lesion_tracts(lesion_labels: Volume, tract_atlas: Volume, levels: Volume | N
     ----------
     Levy 2015, doi:10.1016/j.neuroimage.2015.06.040
     """
-    check_atlas(tract_atlas, lesion_labels, "lesion_labels")
-    if levels is not None and not levels.grid.same_as(lesion_labels.grid):
-        raise ValueError("levels and lesion_labels lie on different grids")
+    check_atlas(tract_atlas, {"lesion_labels": lesion_labels, "levels": levels})
     weights = tract_atlas.data
     labels, mm3 = lesion_labels.data, lesion_labels.grid.voxel_volume
     painted = None

@@ -6,6 +6,8 @@ doi:10.1016/j.neuroimage.2017.10.041; Levy 2015, doi:10.1016/j.neuroimage.2015.0
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from neuraxis.volume import Array, Volume
@@ -60,12 +62,13 @@ def members() -> Array:
     return found
 
 
-def check_atlas(tract_atlas: Volume, on: Volume, what: str) -> None:
-    """ValueError unless it has four axes, weights from 0 to 1, and lies on the grid of `on`, which `what` names."""
+def check_atlas(tract_atlas: Volume, others: Mapping[str, Volume | None]) -> None:
+    """ValueError unless it has four axes, weights from 0 to 1, and lies on the grid of the others, by name."""
     weights = tract_atlas.data
     if weights.ndim != 4:
         raise ValueError(f"an atlas has four axes (X, Y, Z, region), not {weights.ndim}")
     if not np.isfinite(weights).all() or weights.min(initial=0) < 0 or weights.max(initial=0) > 1 + _TOLERANCE:
         raise ValueError("the weights of an atlas are numbers from 0 to 1")
-    if not tract_atlas.grid.same_as(on.grid):
-        raise ValueError(f"tract_atlas and {what} lie on different grids")
+    for name, other in others.items():
+        if other is not None and not other.grid.same_as(tract_atlas.grid):
+            raise ValueError(f"tract_atlas and {name} lie on different grids")

@@ -125,8 +125,7 @@ def tract_metrics(
     maps = {name: one for name, one in given.items() if one is not None}
     if not maps:
         raise ValueError("there is no map")
-    for name, one in (maps | ({} if levels is None else {"levels": levels})).items():
-        check_atlas(tract_atlas, one, name)
+    check_atlas(tract_atlas, {"levels": levels, **maps})
     if tract_atlas.data.shape[3] != len(REGIONS):
         raise ValueError(f"the regions of PAM50 are {len(REGIONS)}, not {tract_atlas.data.shape[3]}")
     atlas = tract_atlas.oriented("LAS").data
