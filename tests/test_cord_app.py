@@ -263,6 +263,8 @@ def test_the_image_in_the_tracts_of_an_atlas_that_is_given(one, neck_bids):
     assert {int(row["slice"]) for row in slices} == set(np.flatnonzero(cord.any(axis=(0, 1))))
     page = (one.parent / "out/sub-01.html").read_text()
     assert "dorsal columns" in page and (out / "figures/sub-01_T2starw_cord_tractmetrics.png").stat().st_size > 5000
+    neuraxis(one, one.parent / "out", "group", "--skip-bids-validation")
+    assert len(rows(one.parent / "out/group_tractmetrics.tsv")) == len(rows(out / "anat" / f"{stem}tractmetrics_morph.tsv"))
 
 
 def test_an_image_without_a_cord_is_no_failure_unless_the_user_says_that_there_is_one(one):

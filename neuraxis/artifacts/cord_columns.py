@@ -52,7 +52,7 @@ _REGION = {
 }
 _TRACT_FIGURES = {
     "size": Column("voxel", "sum of the region's shares in voxels where the metric is known"),
-    "volume": Column("mm3", "the same as a volume"),
+    "volume": Column("mm3", "the same in mm3"),
     "fraction": Column("1", "share that the region has of its voxels, on average over its volume; 1 is no partial volume"),
     "wa": Column("", "mean weighted with these shares, in the metric's unit like all that follows"),
     "bin": Column("", "mean over voxels of which the region has at least half; n/a without one"),
@@ -63,7 +63,7 @@ _TRACT_FIGURES = {
     "sd": Column("", "weighted standard deviation over the voxels"),
     "ml_error": Column("", "standard error of ml, by the residuals"),
     "map_error": Column("", "standard error of map, by the residuals and the spread that regions may have"),
-    "left_out": Column("", "voxels of the region where the metric is not a number", whole=True),
+    "left_out": Column("", "voxels of the region where the metric is not known: not a number, or zero in a computed map", whole=True),
 }
 
 CORD_PATH: Columns = {

@@ -86,7 +86,7 @@ def _unpacked(folder: Path) -> dict[str, Array]:
 def _kept(cache: Path) -> dict[str, Array] | None:
     """What stands in the cache; None if it is broken."""
     try:
-        with np.load(cache, allow_pickle=False) as held:
+        with open(cache, "rb") as file, np.load(file, allow_pickle=False) as held:
             return {name: held[name] for name in ("at", "shares", "counts", "shape", "affine")}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

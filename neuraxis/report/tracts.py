@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from neuraxis.artifacts import ARTIFACTS
 from neuraxis.cord.tracts import COMBINED, REGIONS
 from neuraxis.report.plots import DOUBT, FONT, INK, LINE, SOFT, picture
 from neuraxis.table import Table
@@ -36,6 +37,7 @@ def tract_picture(table: Table) -> bytes | None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     table = table.where((table["group"] == "cord") & np.isfinite(table["map"]))
     metrics = list(dict.fromkeys(table["metric"].tolist()))
@@ -60,7 +62,8 @@ def tract_picture(table: Table) -> bytes | None:
         axes.set_axisbelow(True)
         axes.tick_params(colors="0.75", labelsize=FONT - 2)
         axes.set_yticks(range(len(names)), names if column == 0 else [""] * len(names), color=INK if column == 0 else SOFT)
-        axes.set_title(metric, color=INK, fontsize=FONT, parse_math=False)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.set_title(_title(metric), color=INK, fontsize=FONT, parse_math=False)
         for one in table.where(table["metric"] == metric).rows():
             line, side = _place(int(one["region"]))
             colour = _COLOURS[side] if one["trusted"] else DOUBT
@@ -69,6 +72,13 @@ def tract_picture(table: Table) -> bytes | None:
                 marker="s" if side == "right" else "o", markersize=5, markerfacecolor=colour if one["trusted"] else "none",
             )  # fmt: skip
     return picture(figure)
+
+
+def _title(metric: str) -> str:
+    """Name of a map and its unit."""
+    unit = ARTIFACTS[metric].unit if metric in ARTIFACTS else ""
+    unit = {"1": "", "arbitrary": "a.u.", "mm2/s": "mm²/s"}.get(unit, unit)
+    return f"{metric} ({unit})" if unit else metric
 
 
 def _names() -> list[str]:

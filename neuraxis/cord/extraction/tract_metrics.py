@@ -34,6 +34,7 @@ def tract_metrics(
     noise_variance: float = 1.0,
     label_variance: float = 1.0,
     median_points: Literal["slices", "region"] = "slices",
+    zeros: Literal["unknown", "values"] = "unknown",
     least_voxels: float = 5.0,
     least_known: float = 0.8,
     most_inflation: float = 10.0,
@@ -89,6 +90,9 @@ def tract_metrics(
     median_points
         slices: values of no weight in the same slices are points of the median's interpolation too, as in the Spinal Cord
         Toolbox; region: only the region's own.
+    zeros
+        What exact zeros of a computed map are: unknown, as its makers write them outside their mask and where a fit failed, and then
+        left out and counted; or values. Those of `image` are always values.
     least_voxels
         A smaller size is not trusted; voxels, 0 or more.
     least_known
@@ -133,8 +137,11 @@ def tract_metrics(
     shares = Shares.of(atlas)
     together, alone = [], []
     for name, one in maps.items():
+        data = one.oriented("LAS").data
+        if zeros == "unknown" and name != "image":
+            data = np.where(data == 0, np.nan, data)
         figures = measured(
-            shares, one.oriented("LAS").data, [*groups, *single], noise_variance=noise_variance, label_variance=label_variance,
+            shares, data, [*groups, *single], noise_variance=noise_variance, label_variance=label_variance,
             whole_slices=median_points == "slices",
         )  # fmt: skip
         figures["volume"] = figures["size"] * tract_atlas.grid.voxel_volume

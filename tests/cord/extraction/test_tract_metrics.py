@@ -101,6 +101,26 @@ def test_voxels_that_are_no_number_are_left_out_and_counted():
         assert row["size"] == pytest.approx(shares.data[..., number][~holes].sum(), rel=1e-6)
 
 
+def test_zeros_of_a_computed_map_are_not_known_and_those_of_an_image_are():
+    """A map fitted only where more than half is cord, zero outside."""
+    shares = atlas()
+    data = np.where(shares.data[..., :36].sum(3) > 0.5, mixed(shares).data, 0)
+    fa = Volume(data, shares.grid)
+    rows = _rows(tract_metrics(shares, fa=fa, least_voxels=0)[0])
+    for number in range(36):
+        row = rows["fa", "cord", "all", number]
+        assert row["ml"] == pytest.approx(TRUTH[number], abs=1e-6)
+        assert row["left_out"] == ((data == 0) & (shares.data[..., number] > 0)).sum()
+    fluid = rows["fa", "cord", "all", 36]
+    assert not fluid["trusted"] and "not known in a part" in fluid["why"]
+    biased = _rows(tract_metrics(shares, image=fa)[0])
+    same = _rows(tract_metrics(shares, fa=fa, zeros="values")[0])
+    for column in ("wa", "ml", "map", "size"):
+        assert biased["image", "cord", "all", 5][column] == same["fa", "cord", "all", 5][column]
+    assert same["fa", "cord", "all", 5]["wa"] < rows["fa", "cord", "all", 5]["wa"] - 1 and same["fa", "cord", "all", 5]["left_out"] == 0
+    assert same["fa", "cord", "all", 36]["ml"] < TRUTH[36] - 2 and fluid["ml"] == pytest.approx(TRUTH[36], abs=1e-6)
+
+
 def test_a_region_where_the_map_is_not_known_says_so():
     shares = atlas()
     data = mixed(shares).data.copy()
