@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from neuraxis.bids import brain, coils, cord, dataset, images, orientations, sidecar, spin_echo
+from neuraxis.bids import magnetisation_transfer as mt
 from neuraxis.bids.dataset import Problem, Unit
 from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
 from neuraxis.errors import MissingInput
 from neuraxis.numerics.upright import signal_on, tilt, upright_of
 from neuraxis.options import GROUP_COLUMN, Options
-from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
+from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, CORD_MT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.qsm.sign import sign_evidence
 from neuraxis.volume import Volume
 
@@ -36,6 +37,8 @@ class Facts:
     field_strength: float | None = None
     echo_times: tuple[float, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)
+    """An input that its files do not give -> why, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,31 @@ def _find_cord(
 ) -> Found:
     if options.brain:
         return [], []
-    return cord.cord_units(options.bids_dir, label, filters, files, everything=options.cord)
+    acquisitions = mt.mt_units(options.bids_dir, label, filters, files, everything=options.cord)[0]
+    taken = {path for unit in acquisitions for path in unit.paths()}
+    return cord.cord_units(options.bids_dir, label, filters, files, everything=options.cord, taken=taken)
+
+
+def _find_mt(options: Options, label: str, filters: dataset.Filters, files: Mapping[str, Iterable[Path]]) -> Found:
+    if options.brain:
+        return [], []
+    units, problems = mt.mt_units(options.bids_dir, label, filters, files, everything=options.cord)
+    made = {name for step in CORD_MT.steps for name in step.makes} - {name for step in CORD_ANAT.steps for name in step.makes}
+    if made & set(options.outputs):  # an image of saturation alone is one of anatomy unless MTR was asked for
+        problems += mt.lone(options.bids_dir, label, filters, files)
+    return cord.referred(units, _find_cord(options, label, filters, files)[0]), problems
+
+
+def _mt_facts(unit: Unit) -> Facts:
+    """What is known of the image, and how all images of the acquisition were taken."""
+    facts = _cord_facts(unit)
+    taken, lacking = mt.protocol(unit)
+    absent = {name: f"there is no {word} image" for name, word in (("mt_t1w", "T1w"), ("b1_map", "B1 map")) if name not in dict(unit.beside)}
+    if taken is None:
+        absent["mt_protocol"] = lacking
+        return replace(facts, lacking=absent)
+    return replace(facts, inputs={**facts.inputs, "mt_protocol": taken}, lacking=absent)
+
 
 
 def _cord_facts(unit: Unit) -> Facts:
@@ -284,6 +311,8 @@ KINDS = (
     Kind(ORIENTATIONS, _find_orientations, _orientation_facts, lambda unit: (), _told_positions, "several head orientations",
          _each_orientation),  # fmt: skip
     Kind(CORD_ANAT, _find_cord, _cord_facts, lambda unit: ("image",), _load_cord, "anatomical image with a cord in view", _session_discs, True),
+    Kind(CORD_MT, _find_mt, _mt_facts, lambda unit: ("image", *(name for name, _ in unit.beside)), mt.load_mt,
+         "images with and without magnetisation transfer of a cord", _session_discs, True),  # fmt: skip
 )
 
 

@@ -35,6 +35,9 @@ from neuraxis.cord.straightening import straighten, straighten_to_template
 from neuraxis.cord.warps import straightening_warps
 from neuraxis.engine import Family, Pipeline, Step
 from neuraxis.qmri import relaxometry, spin_echo
+from neuraxis.qmri.magnetisation_transfer.alignment import mt_off_as_it_is, mt_off_by_slice, t1w_as_it_is, t1w_by_slice
+from neuraxis.qmri.magnetisation_transfer.ratio import mtr
+from neuraxis.qmri.magnetisation_transfer.saturation import b1_on_image, mtsat
 from neuraxis.qmri.reversible import r2prime
 from neuraxis.qsm import (
     b0,
@@ -226,7 +229,26 @@ CORD_ANAT = Pipeline(
     memory=(900, 60, 0),
 )
 
-PIPELINES = (SPIN_ECHO, BRAIN_ANAT, QSM, ORIENTATIONS, CORD_ANAT)
+CORD_MT = Pipeline(
+    "cord_mt",
+    "Magnetisation transfer of the spinal cord in one acquisition with and without saturation",
+    inputs=("image", "mt_off", "mt_t1w", "b1_map", "mt_protocol", "session_discs", "other_discs"),
+    given=("cord",),
+    steps=(
+        *_CORD_SEEN,
+        Step(
+            ("mt_off_aligned", "mt_off_shifts"),
+            by=_one_of("mt_alignment", "MT-off image laid on the MT-on image", mt_off_by_slice, mt_off_as_it_is),
+        ),
+        Step(("t1w_on_mt", "t1w_shifts"), by=_one_of("t1w_on_mt", "T1w image laid on the MT-on image", t1w_by_slice, t1w_as_it_is)),
+        Step(("b1",), by=_only("b1", "Transmitted field on this image", b1_on_image)),
+        Step(("mtr",), by=_only("mtr", "Magnetisation transfer ratio", mtr)),
+        Step(("mtsat", "mt_t1"), by=_only("mtsat", "Magnetisation transfer saturation and T1", mtsat)),
+    ),
+    memory=(900, 60, 0),
+)
+
+PIPELINES = (SPIN_ECHO, BRAIN_ANAT, QSM, ORIENTATIONS, CORD_ANAT, CORD_MT)
 
 TOOLS = (
     Step(

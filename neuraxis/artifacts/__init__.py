@@ -6,9 +6,9 @@ susceptibility is positive. Letters in shapes: X Y Z space, E echoes, C classes,
 
 from __future__ import annotations
 
-from neuraxis.artifacts import brain, cord, group, qsm, tools
+from neuraxis.artifacts import brain, cord, cord_mt, group, qsm, tools
 from neuraxis.artifacts.row import Artifact, Column, File, View
 
 __all__ = ["ARTIFACTS", "Artifact", "Column", "File", "View"]
 
-ARTIFACTS: dict[str, Artifact] = {one.name: one for one in (*qsm.ROWS, *brain.ROWS, *cord.ROWS, *group.ROWS, *tools.ROWS)}
+ARTIFACTS: dict[str, Artifact] = {one.name: one for one in (*qsm.ROWS, *brain.ROWS, *cord.ROWS, *cord_mt.ROWS, *group.ROWS, *tools.ROWS)}
