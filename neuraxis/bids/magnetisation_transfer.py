@@ -32,6 +32,9 @@ _B1_MEDIAN = (0.2, 3.0)
 """No B1 map relative to nominal has a median outside these: it is in percent, or in degrees."""
 
 
+NO_T1W = "there is no T1w image (a second MT-off image, with another flip-)"
+
+
 @dataclass(frozen=True)
 class _State:
     """The images (echoes) of one state of the acquisition: with or without saturation, at one flip angle."""
@@ -56,15 +59,9 @@ def mt_units(
     b1_map. Which of two MT-off images is the T1w, their sidecars say; where they do not, MTR is made of the one that has the flip- of
     the MT-on image.
     """
-    root = Path(bids_dir)
-    groups, problems = labelled_members(root, participant, filters, files, SUFFIXES)
-    acquisitions: dict[tuple[tuple[tuple[str, str], ...], str, Path], list[list[Member]]] = {}
-    for members in groups:
-        if members[0][1] in SUFFIXES and members[0][0].get("part", "mag") == "mag":
-            acquisitions.setdefault((_shared(members[0]), members[0][1], members[0][2].parent), []).append(members)
+    acquisitions, problems = _acquisitions(Path(bids_dir), participant, filters, files)
     units: list[Unit] = []
-    for (entities, suffix, folder), parts in acquisitions.items():
-        bare = Unit(root, participant, dict(entities).get("ses"), entities, suffix, folder.name, pipeline="cord_mt")
+    for bare, parts in acquisitions:
         try:
             unit = _unit(bare, parts)
             if unit is None:
@@ -79,18 +76,51 @@ def mt_units(
     return sorted(units, key=lambda one: natural(one.name)), problems
 
 
+def together(
+    bids_dir: Path, participant: str, filters: Filters | None = None, files: Mapping[str, Iterable[Path]] | None = None
+) -> set[Path]:
+    """Every image of an acquisition with and without saturation, whether it can be used or not."""
+    found: set[Path] = set()
+    for bare, parts in _acquisitions(Path(bids_dir), participant, filters, files)[0]:
+        try:
+            states = {_is_on(members[0], bare.root) for members in parts}
+        except NeuraxisError:  # told when the unit is made
+            states = {True, False}
+        if states >= {True, False}:
+            found |= {path for members in parts for _, _, path in members}
+    return found
+
+
 def lone(
     bids_dir: Path, participant: str, filters: Filters | None = None, files: Mapping[str, Iterable[Path]] | None = None
 ) -> list[Problem]:
     """Images with saturation that have none without beside them, each with what it lacks."""
-    groups, _ = labelled_members(Path(bids_dir), participant, filters, files, SUFFIXES)
-    told = [(_shared(members[0]), members[0][1], _is_on(members[0], Path(bids_dir)), members[0][2]) for members in groups]
-    off = {(entities, suffix) for entities, suffix, on, _ in told if on is False}
+    found: list[Problem] = []
+    for bare, parts in _acquisitions(Path(bids_dir), participant, filters, files)[0]:
+        try:
+            states = {_is_on(members[0], bare.root): members[0][2] for members in parts}
+        except NeuraxisError:  # told when the unit is made
+            continue
+        if True in states and False not in states:
+            text = f"{states[True]} has no MT-off image beside it: there is no MTR of it."
+            found.append((bare.name, MissingInput(text, "Add it, with mt-off in its name.")))
+    return found
+
+
+def _acquisitions(
+    root: Path, participant: str, filters: Filters | None, files: Mapping[str, Iterable[Path]] | None
+) -> tuple[list[tuple[Unit, list[list[Member]]]], list[Problem]]:
+    """The images by acquisition, each with a unit that has no image yet; and what is wrong with the folder."""
+    groups, problems = labelled_members(root, participant, filters, files, SUFFIXES)
+    found: dict[tuple[tuple[tuple[str, str], ...], str, str], list[list[Member]]] = {}
+    for members in groups:
+        entities, suffix, first = members[0]
+        if suffix in SUFFIXES and entities.get("part", "mag") == "mag":
+            found.setdefault((_shared(members[0]), suffix, first.parent.name), []).append(members)
     return [
-        (path.name.split(".")[0], MissingInput(f"{path} has no MT-off image beside it: there is no MTR of it.", "Add it, with mt-off in its name."))
-        for entities, suffix, on, path in told
-        if suffix in SUFFIXES and on and (entities, suffix) not in off
-    ]  # fmt: skip
+        (Unit(root, participant, dict(entities).get("ses"), entities, suffix, folder, pipeline="cord_mt"), parts)
+        for (entities, suffix, folder), parts in found.items()
+    ], problems
 
 
 def _shared(member: Member) -> tuple[tuple[str, str], ...]:
@@ -186,7 +216,7 @@ def protocol(unit: Unit) -> tuple[Table | None, str]:
     """How the three images of a unit were taken: image, repetition_time (s), flip_angle (rad); None, and why, where that is not known."""
     images = dict(unit.beside)
     if "mt_t1w" not in images:
-        return None, "there is no T1-weighted image (a second MT-off image, with another flip-)"
+        return None, NO_T1W
     rows = []
     for name, paths in (("mt_on", unit.magnitude), ("mt_off", images["mt_off"]), ("t1w", images["mt_t1w"])):
         time, angle, lacking = _timing(unit, paths[0])
@@ -222,6 +252,9 @@ def load_mt(unit: Unit) -> tuple[dict[str, Volume], list[str]]:
     (on_time, on_angle, _), (off_time, off_angle, _) = (_timing(unit, p) for p in (unit.magnitude[0], dict(unit.beside)["mt_off"][0]))
     if (on_time, on_angle) != (off_time, off_angle) and None not in (on_time, on_angle, off_time, off_angle):
         notes.append("MTR: the MT-on and the MT-off image differ in FlipAngle or RepetitionTime, so not saturation alone tells them apart.")
+    table, why = protocol(unit)
+    if table is None and why != NO_T1W:
+        notes.append(f"MTsat and T1 are not made: {why}")
     names = {"mt_off": "MT-off", "mt_t1w": "T1w", "b1_map": "B1 map"}
     said = ", ".join(f"{names[name]}: {paths[0].name}" for name, paths in unit.beside)
     return found, [f"MT-on: {unit.magnitude[0].name}, {said}.", *notes]

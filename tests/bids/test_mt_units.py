@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from neuraxis.bids.cord import cord_units
-from neuraxis.bids.magnetisation_transfer import load_mt, lone, mt_units, protocol
+from neuraxis.bids.magnetisation_transfer import load_mt, lone, mt_units, protocol, together
 from neuraxis.errors import DataError, GridMismatch, MissingInput
 
 SHAPE, AFFINE = (12, 10, 4), np.diag([-0.9, 0.9, 5.0, 1])
@@ -50,7 +50,7 @@ def test_a_pair_is_one_unit_without_mt_in_its_name(tmp_path):
     assert unit.magnitude[0].name == "sub-01_acq-x_mt-on_run-2_MTR.nii.gz" and len(unit.paths()) == 2
     assert names(unit) == {"mt_off": ["sub-01_acq-x_mt-off_run-2_MTR.nii.gz"]}
     table, why = protocol(unit)
-    assert table is None and "no T1-weighted image" in why
+    assert table is None and "no T1w image" in why
 
 
 def test_the_t1_weighted_image_is_told_by_the_sidecars_and_not_by_its_number(tmp_path):
@@ -145,13 +145,16 @@ def test_a_lone_image_is_one_of_anatomy(tmp_path):
     assert mt_units(tmp_path, "01") == ([], [])
     assert {unit.source for unit in cord_units(tmp_path, "01")[0]} == {"sub-01_mt-off_MTR", "sub-01_flip-1_mt-on_MTS"}
     [(name, error)] = lone(tmp_path, "01")
-    assert name == "sub-01_flip-1_mt-on_MTS" and "no MT-off image" in str(error) and error.exit_code == 66
+    assert name == "sub-01_MTS_mt" and "flip-1_mt-on_MTS.nii.gz" in str(error) and "no MT-off image" in str(error) and error.exit_code == 66
 
 
 def test_images_of_an_acquisition_are_not_taken_twice(tmp_path):
     triple(tmp_path)
     put(tmp_path, "T2w")
-    taken = {path for unit in mt_units(tmp_path, "01")[0] for path in unit.paths()}
+    put(tmp_path, "run-2_mt-on_MTR")
+    put(tmp_path, "run-2_mt-off_MTR", shape=(9, 9, 9))  # cannot be used, and is no image of anatomy for that
+    taken = together(tmp_path, "01")
+    assert len(taken) == 5
     assert [unit.source for unit in cord_units(tmp_path, "01", taken=taken)[0]] == ["sub-01_T2w"]
 
 
