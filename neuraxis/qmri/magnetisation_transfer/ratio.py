@@ -39,8 +39,7 @@ def mtr(image: Array, mt_off_aligned: Array, cord: Array | None = None, *, large
 
     References
     ----------
-    Wolff 1989, doi:10.1002/mrm.1910100113
-    Dousset 1992, doi:10.1148/radiology.182.2.1732968
+    Henkelman 2001, doi:10.1002/nbm.683
     """
     if not largest > 0:
         raise ValueError(f"largest must be above 0 percent, not {largest}")
