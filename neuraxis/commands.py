@@ -22,7 +22,7 @@ from neuraxis.bids.nifti import image_bytes, read_image, warp_bytes
 from neuraxis.engine import PlannedStep, Step, call
 from neuraxis.errors import MissingInput, UsageError
 from neuraxis.options import families
-from neuraxis.pipelines import CORD_ANAT, PIPELINES, TOOLS
+from neuraxis.pipelines import CORD_ANAT, CORD_MT, PIPELINES, TOOLS
 from neuraxis.signature import Knob, Method, entries, sections
 from neuraxis.table import Table
 from neuraxis.volume import Volume
@@ -100,18 +100,20 @@ def outputs_table() -> str:
 
 def made() -> list[Artifact]:
     """What the pipelines make, in order."""
-    return [ARTIFACTS[name] for pipeline in PIPELINES for step in pipeline.steps for name in step.makes]
+    names = dict.fromkeys(name for pipeline in PIPELINES for step in pipeline.steps for name in step.makes)
+    return [ARTIFACTS[name] for name in names]
 
 
 def _file_name(name: str) -> str:
     file = ARTIFACTS[name].file
     assert file is not None
-    cord = any(name in step.makes for step in CORD_ANAT.steps)
-    told = {key: value or "T2w" for key, value in file.entities}
-    space = {"space": "T2w"} if cord and "from" not in told else {}
+    pages = ((CORD_ANAT, "T2w"), (CORD_MT, "MTS"))
+    source = next((suffix for page, suffix in pages if any(name in step.makes for step in page.steps)), "")
+    told = {key: value or source for key, value in file.entities}
+    space = {"space": source} if source and "from" not in told else {}
     entities = space | ({"echo": "1"} if file.per_echo else {}) | told
     extension = ".tsv" if ARTIFACTS[name].kind == "table" else ".nii.gz"
-    suffix = file.suffix or ("T2w" if cord else "MEGRE")
+    suffix = file.suffix or source or "MEGRE"
     return f"sub-01/{file.folder}/" + name_of({"sub": "01", **entities}, suffix, extension)
 
 

@@ -133,13 +133,15 @@ def make_plan(
     knobs: Mapping[str, Mapping[str, Any]],
     given: Mapping[str, str],
     targets: Sequence[str],
+    lacking: Mapping[str, str] | None = None,
 ) -> Plan:
     """Which steps run, which are skipped and why.
 
-    `choice`: family -> method name. `knobs`: "family.method" -> knob values. `given`: what is there already -> its key.
+    `choice`: family -> method name. `knobs`: "family.method" -> knob values. `given`: what is there already -> its key. `lacking`:
+    an input that is not there -> why not.
     """
     keys = dict(given)
-    why: dict[str, str] = {}
+    why = {name: reason for name, reason in (lacking or {}).items() if name not in given}
     chosen: list[tuple[Step, Method, dict[str, Any], tuple[str, ...], str]] = []
     for step in pipeline.steps:
         method = step.by.method(choice.get(step.by.name))
@@ -153,7 +155,7 @@ def make_plan(
             chosen.append((step, method, values, (), ""))
             continue
         absent = _absent(method, keys)
-        reason = "; ".join(why.get(name, f"no {name}") for name in absent)
+        reason = "; ".join(dict.fromkeys(why.get(name, f"no {name}") for name in absent))
         left = {name for name in step.lightly if name not in given and name not in targets}
         takes = tuple(n.name for n in method.needs if n.name in keys and n.name not in left)
         chosen.append((step, method, values, takes, reason))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from neuraxis.bids import brain, coils, cord, dataset, images, orientations, sidecar, spin_echo
+from neuraxis.bids import brain, coils, cord, dataset, images, orientations, people, sidecar, spin_echo
+from neuraxis.bids import magnetisation_transfer as mt
 from neuraxis.bids.dataset import Problem, Unit
 from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
 from neuraxis.errors import MissingInput
 from neuraxis.numerics.upright import signal_on, tilt, upright_of
-from neuraxis.options import GROUP_COLUMN, Options
-from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
+from neuraxis.options import Options
+from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, CORD_MT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.qsm.sign import sign_evidence
 from neuraxis.volume import Volume
 
@@ -36,6 +35,8 @@ class Facts:
     field_strength: float | None = None
     echo_times: tuple[float, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)
+    """An input that its files do not give -> why, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -215,53 +216,42 @@ def _find_cord(
 ) -> Found:
     if options.brain:
         return [], []
-    return cord.cord_units(options.bids_dir, label, filters, files, everything=options.cord)
+    taken = mt.together(options.bids_dir, label, filters, files)
+    return cord.cord_units(options.bids_dir, label, filters, files, everything=options.cord, taken=taken)
+
+
+def _find_mt(options: Options, label: str, filters: dataset.Filters, files: Mapping[str, Iterable[Path]]) -> Found:
+    if options.brain:
+        return [], []
+    units, problems = mt.mt_units(options.bids_dir, label, filters, files, everything=options.cord)
+    made = {name for step in CORD_MT.steps for name in step.makes} - {name for step in CORD_ANAT.steps for name in step.makes}
+    if made & set(options.outputs):  # an image of saturation alone is one of anatomy unless MTR was asked for
+        problems += mt.lone(options.bids_dir, label, filters, files)
+    return cord.referred(units, _find_cord(options, label, filters, files)[0]), problems
+
+
+def _mt_facts(unit: Unit) -> Facts:
+    """What is known of the image, and how all images of the acquisition were taken."""
+    facts = _cord_facts(unit)
+    taken, lacking = mt.protocol(unit)
+    why = {"mt_t1w": mt.NO_T1W, "b1_map": "there is no B1 map (fmap/*_TB1map)"}
+    absent = {name: reason for name, reason in why.items() if name not in dict(unit.beside)}
+    if taken is None:
+        absent["mt_protocol"] = lacking
+        return replace(facts, lacking=absent)
+    return replace(facts, inputs={**facts.inputs, "mt_protocol": taken}, lacking=absent)
+
 
 
 def _cord_facts(unit: Unit) -> Facts:
     """The participant's sex and age; the space entity names the image, whose contrast no other entity tells."""
     strength = sidecar.field_strength(unit.magnitude[0], sidecar.metadata(unit.magnitude[0], unit.root))
     return Facts(
-        person(unit.root, unit.participant),
+        people.person(unit.root, unit.participant),
         {**dict(unit.entities), "space": unit.suffix},
         strength,
         metadata=_own_space(unit),
     )
-
-
-_NOBODY_KNOWS = ("", "n/a", "nan", "unknown")
-
-
-def people(bids_dir: Path, group_column: str = GROUP_COLUMN) -> dict[str, dict[str, Any]]:
-    """Participant (with sub-) -> sex (F or M), age (years) and group, as far as participants.tsv tells them in a way that is understood."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in participants(bids_dir):
-        label = row.get("participant_id", "").removeprefix("sub-")
-        one = found.setdefault(f"sub-{label}", {})
-        sex = (row.get("sex") or row.get("gender") or "").strip().upper()
-        if sex in ("F", "FEMALE", "M", "MALE"):
-            one["sex"] = sex[0]
-        with contextlib.suppress(ValueError):
-            if 0 < (age := float(row.get("age") or "")) < 130:
-                one["age"] = age
-        if (word := row.get(group_column, "").strip()).lower() not in _NOBODY_KNOWS:
-            one["group"] = word
-    return found
-
-
-def person(bids_dir: Path, participant: str) -> dict[str, Any]:
-    """Sex (F or M) and age (years) of a participant, as far as they are known."""
-    known = people(bids_dir).get(f"sub-{participant}", {})
-    return {name: known[name] for name in ("sex", "age") if name in known}
-
-
-def participants(bids: Path) -> list[dict[str, str]]:
-    """The rows of participants.tsv; none when there is none."""
-    try:
-        with open(bids / "participants.tsv", encoding="utf-8-sig", newline="") as file:
-            return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(file, delimiter="\t")]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
 
 
 def _load_cord(unit: Unit) -> tuple[dict[str, Any], list[str]]:
@@ -286,6 +276,8 @@ KINDS = (
     Kind(ORIENTATIONS, _find_orientations, _orientation_facts, lambda unit: (), _told_positions, "several head orientations",
          _each_orientation),  # fmt: skip
     Kind(CORD_ANAT, _find_cord, _cord_facts, lambda unit: ("image",), _load_cord, "anatomical image with a cord in view", _session_discs, True),
+    Kind(CORD_MT, _find_mt, _mt_facts, lambda unit: ("image", *(name for name, _ in unit.beside)), mt.load_mt,
+         "images with and without magnetisation transfer of a cord", _session_discs, True),  # fmt: skip
 )
 
 

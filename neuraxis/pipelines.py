@@ -38,6 +38,9 @@ from neuraxis.cord.template.registration import to_pam50
 from neuraxis.cord.warps import straightening_warps
 from neuraxis.engine import Family, Pipeline, Step
 from neuraxis.qmri import relaxometry, spin_echo
+from neuraxis.qmri.magnetisation_transfer.alignment import mt_off_as_it_is, mt_off_by_slice, t1w_as_it_is, t1w_by_slice
+from neuraxis.qmri.magnetisation_transfer.ratio import mtr
+from neuraxis.qmri.magnetisation_transfer.saturation import b1_on_image, mtsat
 from neuraxis.qmri.reversible import r2prime
 from neuraxis.qsm import (
     b0,
@@ -218,6 +221,9 @@ _PAM50 = tuple(
 )
 """What is read of the template, once it is fetched."""
 
+_CORD_LENT = ("rootlets", "session_discs", "other_discs", "session_warp")
+"""What tells where along the cord an image lies, from other hands or from the session's reference image."""
+
 
 def _tracts(*maps: str) -> Step:
     """Maps in the tracts of the cord; `maps` are those that the pipeline is about, the others are taken where they are there."""
@@ -230,7 +236,7 @@ def _tracts(*maps: str) -> Step:
 CORD_ANAT = Pipeline(
     "cord_anat",
     "Segmentation, levels and shape of the spinal cord in one anatomical image",
-    inputs=("image", "sex", "age", "lesion", "compression", "rootlets", "session_discs", "other_discs", "session_warp", *_PAM50),
+    inputs=("image", "sex", "age", "lesion", "compression", *_CORD_LENT, *_PAM50),
     given=("cord",),
     steps=(
         *_CORD_SEEN,
@@ -263,7 +269,28 @@ CORD_ANAT = Pipeline(
     memory=(900, 60, 0),
 )
 
-PIPELINES = (SPIN_ECHO, BRAIN_ANAT, QSM, ORIENTATIONS, CORD_ANAT)
+CORD_MT = Pipeline(
+    "cord_mt",
+    "Magnetisation transfer of the spinal cord in one acquisition with and without saturation",
+    inputs=("image", "mt_off", "mt_t1w", "b1_map", "mt_protocol", *_CORD_LENT, *_PAM50),
+    given=("cord",),
+    steps=(
+        *_CORD_SEEN,
+        *_CORD_TEMPLATE,
+        Step(
+            ("mt_off_aligned", "mt_off_shifts"),
+            by=_one_of("mt_alignment", "MT-off image laid on the MT-on image", mt_off_by_slice, mt_off_as_it_is),
+        ),
+        Step(("t1w_on_mt", "t1w_shifts"), by=_one_of("t1w_on_mt", "T1w image laid on the MT-on image", t1w_by_slice, t1w_as_it_is)),
+        Step(("b1",), by=_only("b1", "Transmitted field on this image", b1_on_image)),
+        Step(("mtr",), by=_only("mtr", "Magnetisation transfer ratio", mtr)),
+        Step(("mtsat", "mt_t1"), by=_only("mtsat", "Magnetisation transfer saturation and T1", mtsat)),
+        _tracts("mtr", "mtsat", "mt_t1"),
+    ),
+    memory=(900, 60, 0),
+)
+
+PIPELINES = (SPIN_ECHO, BRAIN_ANAT, QSM, ORIENTATIONS, CORD_ANAT, CORD_MT)
 
 TOOLS = (
     Step(

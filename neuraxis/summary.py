@@ -36,6 +36,8 @@ IGNORED = (
     "*_desc-flat_*",
     "*_desc-smooth_*",
     "*_desc-straight_*",
+    "*_desc-mtoff_*",
+    "*_desc-mtt1w_*",
     # entities that BIDS knows for raw images and not for derivatives of them
     "*_dir-*",
     "*_flip-*",

@@ -143,7 +143,7 @@ def prepare(task: Task) -> Prepared:
         content = images.content_hash(unit.paths())
         keys |= dict.fromkeys(kind.images(unit), f"{content}, {unit.reading}" if unit.reading else content)
     keys |= _template_keys(kind) | {name: images.content_hash([path]) for name, path in given.items()}
-    plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, targets(kind.pipeline, options))
+    plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, targets(kind.pipeline, options), facts.lacking)
     for name, why in plan.missing.items():
         if name in options.outputs:
             hint = f"It is taken from {', '.join(one.name for one in unit.before)}: did they run?" if unit.before else ""

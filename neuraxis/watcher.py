@@ -94,16 +94,16 @@ class Watcher:
             self.warned.append(f"no picture of {name}: {error}")
             self.say(f"warning: {self.warned[-1]}")
             return []
-        told = []
-        for ending, picture, text, over in pictures:
-            told.append({"file": f"{base}{ending}.png", "caption": text})
+        told: list[dict[str, str]] = []
+        for ending, picture, text, over, flicker in pictures:
+            told.append({"file": f"{base}{ending}.png", "caption": text} | ({"flicker": "yes"} if flicker else {}))
             write_atomically(self.store.out / told[-1]["file"], picture)
             if over is not None:
                 told[-1]["over"] = f"{base}{ending}_over.png"
                 write_atomically(self.store.out / told[-1]["over"], over)
         return told
 
-    def _map(self, name: str, value: Volume) -> Sequence[tuple[str, bytes, str, bytes | None]]:
+    def _map(self, name: str, value: Volume) -> Sequence[tuple[str, bytes, str, bytes | None, bool]]:
         from neuraxis.report.figures import caption, draw
 
         artifact = ARTIFACTS[name]
@@ -116,9 +116,9 @@ class Watcher:
         if region is not None and not region.grid.same_as(value.grid):  # slabs lie on a grid of their own
             region = None
         picture = draw(artifact, value, under=under, region=region, labels=echoes)
-        return [("", picture, caption(artifact), None)]
+        return [("", picture, caption(artifact), None, False)]
 
-    def _regions(self, name: str, value: Volume) -> Sequence[tuple[str, bytes, str, bytes | None]]:
+    def _regions(self, name: str, value: Volume) -> Sequence[tuple[str, bytes, str, bytes | None, bool]]:
         from neuraxis.report.figures import caption
         from neuraxis.report.regions import regions_picture
 
@@ -127,9 +127,9 @@ class Watcher:
         if under is None or not under.grid.same_as(value.grid):
             return []
         picture, over = regions_picture(under, value, self.seen.get("region_names"))
-        return [("", picture, caption(ARTIFACTS[name]), over)]
+        return [("", picture, caption(ARTIFACTS[name]), over, False)]
 
-    def _cord(self, name: str, kind: str) -> Sequence[tuple[str, bytes, str, bytes | None]]:
+    def _cord(self, name: str, kind: str) -> Sequence[tuple[str, bytes, str, bytes | None, bool]]:
         from neuraxis.report.cord import draw_cord
 
         plan, store = self.plan, self.store

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from neuraxis.bids.derivatives import UnitStore, write_json
-from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, QSM, SPIN_ECHO
+from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, CORD_MT, QSM, SPIN_ECHO
 from neuraxis.summary import IGNORED, description
 from neuraxis.volume import Grid
 
@@ -55,6 +55,7 @@ def test_the_results_are_valid_bids(small_out, tmp_path):
 
 SOURCES = [
     *((CORD_ANAT, suffix, {"space": suffix}) for suffix in ("T2w", "T1w", "T2starw", "MTR", "MTS", "UNIT1", "MEGRE")),
+    *((CORD_MT, suffix, {"space": suffix}) for suffix in ("MTR", "MTS")),
     *((QSM, suffix, {}) for suffix in ("MEGRE", "T2starw")),
     (QSM, "MPM", {"flip": "1", "mt": "off"}),
     (BRAIN_ANAT, "T1w", {"space": "T1w"}),

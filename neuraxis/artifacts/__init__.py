@@ -6,9 +6,11 @@ susceptibility is positive. Letters in shapes: X Y Z space, E echoes, C classes,
 
 from __future__ import annotations
 
-from neuraxis.artifacts import brain, cord, cord_template, group, qsm, tools
+from neuraxis.artifacts import brain, cord, cord_mt, cord_template, group, qsm, tools
 from neuraxis.artifacts.row import Artifact, Column, File, View
 
 __all__ = ["ARTIFACTS", "Artifact", "Column", "File", "View"]
 
-ARTIFACTS: dict[str, Artifact] = {one.name: one for one in (*qsm.ROWS, *brain.ROWS, *cord.ROWS, *cord_template.ROWS, *group.ROWS, *tools.ROWS)}
+_ROOMS = (qsm, brain, cord, cord_template, cord_mt, group, tools)
+
+ARTIFACTS: dict[str, Artifact] = {one.name: one for room in _ROOMS for one in room.ROWS}

@@ -83,9 +83,6 @@ ROWS: tuple[Artifact, ...] = (
         columns=columns.POINTS,
     ),
     # maps that are measured in the tracts
-    row("mtr", "Magnetisation transfer ratio", "percent", "(X, Y, Z)", "larger with more myelin"),
-    row("mtsat", "Magnetisation transfer saturation", "percent", "(X, Y, Z)", "larger with more myelin"),
-    row("mt_t1", "T1 of the magnetisation transfer series", "s", "(X, Y, Z)", "longitudinal relaxation time"),
     row("fa", "Fractional anisotropy", "1", "(X, Y, Z)", "0 to 1"),
     row("md", "Mean diffusivity", "mm2/s", "(X, Y, Z)", "mean of the three eigenvalues"),
     row("ad", "Axial diffusivity", "mm2/s", "(X, Y, Z)", "the largest eigenvalue"),

@@ -11,10 +11,14 @@ from typing import Literal
 class View:
     """How an artifact is looked at: a grey map, the outline of a mask drawn on another artifact, or a picture of the cord.
 
+    `on`: what the outline is drawn on, or the image before it was moved (flicker).
+
     `low` and `high` are the ends of the grey scale in the artifact's unit; None takes the 1st and 99th percentile.
     """
 
-    kind: Literal["map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions", "regions", "template", "tracts"] = "map"
+    kind: Literal[
+        "map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions", "regions", "template", "tracts", "cordmap", "flicker"
+    ] = "map"  # fmt: skip
     low: float | None = None
     high: float | None = None
     on: str = ""

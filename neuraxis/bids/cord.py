@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +38,7 @@ SUFFIXES = (
 
 CORD_PARTS = ("SPINE", "CSPINE", "TSPINE", "LSPINE", "CTSPINE", "TLSPINE", "LSSPINE", "SPINALCORD", "CORD", "NECK")
 BRAIN_PARTS = ("BRAIN", "HEAD", "SKULL")
-"""What `BodyPart` (DICOM's Body Part Examined) or the entity bodypart- can say, in capitals without spaces."""
+"""What `BodyPart` (DICOM's Body Part Examined, which some converters write as such) or the entity bodypart- can say, in capitals without spaces."""
 
 _NARROW_MM = 100.0
 """A field of view that no head fits into: a sagittal slab is of the cord, what is small all around may be a part of anything."""
@@ -65,18 +65,19 @@ def cord_units(
     files: Mapping[str, Iterable[Path]] | None = None,
     *,
     everything: bool = False,
+    taken: Collection[Path] = (),
 ) -> tuple[list[Unit], list[Problem]]:
     """The images of one participant that show the cord, and those that cannot be used, each with the reason.
 
-    A unit is one image, or the magnitudes of the echoes of one MEGRE. Whether the cord is in view is told, in this order, by
-    `everything`, by the entity bodypart-, by `BodyPart` in the sidecar, and by the field of view (see `in_view`).
+    A unit is one image, or the magnitudes of the echoes of one MEGRE; not those `taken` by units of another kind. Whether the
+    cord is in view is told, in this order, by `everything`, by the entity bodypart-, by `BodyPart` in the sidecar, and by the
+    field of view (see `in_view`).
     """
     groups, problems = labelled_members(Path(bids_dir), participant, filters, files, SUFFIXES)
     units: list[Unit] = []
-    thickness: dict[str, float] = {}
     for members in groups:
         unit = _unit(Path(bids_dir), members)
-        if unit is None:
+        if unit is None or unit.magnitude[0] in taken:
             continue
         problem = check(unit)
         try:
@@ -90,31 +91,29 @@ def cord_units(
         if problem:
             problems.append((unit.name, problem))
         else:
-            units.append(unit if view == "cord" else unit.doubtful())
-            thickness[unit.name] = _thickness(grid)
-    return _referred(sorted(units, key=lambda one: natural(one.name)), thickness), problems
+            units.append(replace(unit, sure=view == "cord", thin=is_thin(grid)))
+    units.sort(key=lambda one: natural(one.name))
+    return referred(units, units), problems
 
 
-def _referred(units: list[Unit], thickness: Mapping[str, float]) -> list[Unit]:
-    """The images of a session refer to its best one with thin slices for their discs; `thickness` by name, mm.
+def referred(units: Sequence[Unit], images: Sequence[Unit]) -> list[Unit]:
+    """Each of `units` with the best of `images` with thin slices, of its session, as its reference for discs.
 
     Thick slices show no discs; thin ones may tell themselves.
     """
+    thin_ones = [one for one in images if one.sure and one.thin]
     found = []
     for unit in units:
-        thin = [
-            one for one in units if one.session == unit.session and one.sure and thickness[one.name] <= _THIN_SLICE_MM
-        ]
+        thin = [one for one in thin_ones if one.session == unit.session]
         thin.sort(key=lambda one: _BEST.index(one.suffix) if one.suffix in _BEST else len(_BEST))
-        own = thickness[unit.name] <= _THIN_SLICE_MM
-        found.append(replace(unit, reference=thin[0], tells=own) if thin and thin[0] is not unit else unit)
+        found.append(replace(unit, reference=thin[0], tells=unit.thin) if thin and thin[0] is not unit else unit)
     return found
 
 
-def _thickness(grid: Grid) -> float:
-    """Size of a voxel along the axis nearest to foot to head; mm."""
+def is_thin(grid: Grid) -> bool:
+    """Whether discs can be told in the slices of an image: by the size of a voxel along the axis nearest to foot to head."""
     axis = int(np.flatnonzero(nibabel.orientations.io_orientation(grid.matrix)[:, 0] == 2)[0])
-    return grid.voxel_size[axis]
+    return grid.voxel_size[axis] <= _THIN_SLICE_MM
 
 
 def _unit(root: Path, members: list[Member]) -> Unit | None:
@@ -133,7 +132,8 @@ def _unit(root: Path, members: list[Member]) -> Unit | None:
 
 def in_view(unit: Unit, grid: Grid) -> View:
     """Whether the cord is in view of a unit on `grid`: it is, it may be (its content must say), or it is not."""
-    named = dict(unit.entities).get("bodypart") or metadata(unit.magnitude[0], unit.root).get("BodyPart")
+    content = metadata(unit.magnitude[0], unit.root)
+    named = dict(unit.entities).get("bodypart") or content.get("BodyPart") or content.get("BodyPartExamined")
     if isinstance(named, str):
         part = "".join(letter for letter in named.upper() if letter.isalpha())
         if part in CORD_PARTS:

@@ -58,10 +58,14 @@ class Unit:
     """The unit of the same session that is worked on first, and whose results this one may use."""
     t1w: Unit | None = None
     """The T1w of the same head, worked on first, whose regions this one takes."""
+    thin: bool = False
+    """Whether its slices are thin enough to show the discs of the spine."""
     tells: bool = False
     """Whether its own image may tell what the reference does, which is then a second choice."""
     orientations: tuple[Unit, ...] = ()
     """The units of other head positions that this one joins, and that are worked on first."""
+    beside: tuple[tuple[str, tuple[Path, ...]], ...] = ()
+    """The other images of the acquisition, by the name of their artifact: the one in `magnitude` stands for all."""
     coils: tuple[Unit, ...] = ()
     """Every coil of uncombined images, as a unit; the files of this one are those of the first."""
     coil_smoothing: float = 7.0
@@ -79,8 +83,8 @@ class Unit:
     @property
     def name(self) -> str:
         """For example sub-01_ses-1_acq-x_run-1_MEGRE; what another pipeline makes of the same images has a name of its own."""
-        own = {"cord_anat": "_cord", "orientations": "_orientations", "brain_anat": "_brain"}
-        return self.source + own.get(self.pipeline, "")
+        own = {"cord_anat": "_cord", "cord_mt": "_mt", "orientations": "_orientations", "brain_anat": "_brain"}
+        return f"{self.stem}_{self.suffix}" + own.get(self.pipeline, "")
 
     @property
     def before(self) -> tuple[Unit, ...]:
@@ -89,12 +93,9 @@ class Unit:
 
     @property
     def source(self) -> str:
-        """The name of the image without echo, part and extension."""
-        return f"{self.stem}_{self.suffix}"
-
-    def doubtful(self) -> Unit:
-        """The same unit, of which the content must say whether there is anything in it."""
-        return replace(self, sure=False)
+        """The name of the image without echo, part and extension; of several images, of the one that stands for all."""
+        parsed = parse_name(self.magnitude[0].name) if self.beside else None
+        return "_".join([*(f"{k}-{v}" for k, v in without_parts(parsed[0])), self.suffix]) if parsed else f"{self.stem}_{self.suffix}"
 
     @property
     def collides(self) -> bool:
@@ -128,7 +129,7 @@ class Unit:
             return tuple(path for one in self.orientations for path in one.paths())
         if self.coils:
             return tuple(path for coil in self.coils for path in coil.paths())
-        return tuple(path for paths in self.parts().values() for path in paths)
+        return tuple(path for paths in (*self.parts().values(), *(more for _, more in self.beside)) for path in paths)
 
 
 def participants(bids_dir: Path) -> list[str]:

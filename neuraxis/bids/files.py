@@ -32,8 +32,8 @@ def layout(bids_dir: Path, labels: Iterable[str], database: Path | None = None) 
     return _indexed(Path(bids_dir), labels, database) if database else {}
 
 
-def listed(bids_dir: Path, participant: str) -> Iterator[Path]:
-    """The files in anat/ and swi/ of a participant and of its sessions. Broken links too: the error must name them."""
+def listed(bids_dir: Path, participant: str, datatypes: Iterable[str] = DATATYPES) -> Iterator[Path]:
+    """The files in folders of a participant and of its sessions. Broken links too: the error must name them."""
     base = bids_dir / f"sub-{participant}"
     try:
         with os.scandir(base) as entries:
@@ -42,7 +42,7 @@ def listed(bids_dir: Path, participant: str) -> Iterator[Path]:
         raise MissingInput(f"{base} cannot be read: {error.strerror}.", "Check its rights.") from error
     homes = [base, *sessions]
     for home in homes:
-        for datatype in DATATYPES:
+        for datatype in datatypes:
             try:
                 yield from (home / datatype / name for name in os.listdir(home / datatype))
             except (FileNotFoundError, NotADirectoryError):

@@ -55,7 +55,7 @@ def read(folder: Path, name: str, cache: Path | None = None) -> Volume:
             cache.parent.mkdir(parents=True, exist_ok=True)
             part = cache.with_name(f"{cache.name}.{os.getpid()}.part")
             with open(part, "wb") as file:
-                np.savez(file, **parts)
+                np.savez(file, **parts)  # type: ignore[arg-type]
             os.replace(part, cache)
     return _dense(parts)
 

@@ -21,6 +21,9 @@ _SAME_FIELD_T = 1e-2
 _STRONGEST_FIELD_T = 25.0
 """Above any magnet for imaging; a larger number is in another unit (MHz, gauss)."""
 
+_LONGEST_REPETITION_S = 30.0
+_LARGEST_ANGLE_DEG = 180.0
+
 _JSON_NAME = re.compile(r"((?:[A-Za-z0-9]+-[A-Za-z0-9+]+_)*)([A-Za-z0-9]+)\.json")
 
 
@@ -160,6 +163,31 @@ def field_strength(path: Path, content: dict[str, Any], *, needed: bool = False)
             f"{path} has MagneticFieldStrength {value:g}, which is not in tesla.", "BIDS wants tesla, for example 3."
         )
     return value
+
+
+def repetition_time(path: Path, content: dict[str, Any]) -> float:
+    """Time from one excitation to the next, s: RepetitionTimeExcitation, else RepetitionTime."""
+    name = "RepetitionTimeExcitation" if "RepetitionTimeExcitation" in content else "RepetitionTime"
+    if name not in content:
+        raise MissingInput(
+            f"{path} has no {name} in its sidecar.", "Add RepetitionTime in seconds to the JSON file beside it (or above it)."
+        )
+    value = _number(path, name, content[name], "one number in seconds")
+    if value > _LONGEST_REPETITION_S:
+        raise DataError(f"{path} has {name} {value:g} s, which can only be in milliseconds.", "BIDS wants seconds: divide it by 1000.")
+    return value
+
+
+def flip_angle(path: Path, content: dict[str, Any]) -> float:
+    """FlipAngle of one excitation, in rad."""
+    if "FlipAngle" not in content:
+        raise MissingInput(
+            f"{path} has no FlipAngle in its sidecar.", "Add FlipAngle in degrees to the JSON file beside it (or above it)."
+        )
+    value = _number(path, "FlipAngle", content["FlipAngle"], "one number in degrees")
+    if value > _LARGEST_ANGLE_DEG:
+        raise DataError(f"{path} has FlipAngle {value:g}, which is no angle of an excitation.", "BIDS wants degrees, for example 9.")
+    return math.radians(value)
 
 
 def _number(path: Path, name: str, value: Any, want: str) -> float:

@@ -12,6 +12,7 @@
     box.querySelector("img").alt = pictures[at].alt;
     if (over) above.src = over.src; else above.removeAttribute("src");
     box.classList.toggle("tall", pictures[at].naturalHeight > 0.75 * pictures[at].naturalWidth);
+    box.classList.toggle("flicker", pictures[at].closest("figure").classList.contains("flicker"));
     above.hidden = !over || !toggle(pictures[at]).checked;
     box.querySelector("p").textContent = pictures[at].alt + "  (\u2190 \u2192 other figures" + (over ? ", O outlines" : "") + ", Esc closes)";
     if (!box.open) box.showModal();

@@ -12,7 +12,7 @@ from neuraxis.artifacts import ARTIFACTS
 from neuraxis.cord.vertebrae import spinal_level_name, vertebra_name
 from neuraxis.report.cord_lesion import lesion_view
 from neuraxis.report.cord_sagittal import distrust, sagittal
-from neuraxis.report.cord_slices import mosaic, upright
+from neuraxis.report.cord_slices import Scale, mosaic, upright
 from neuraxis.report.curves import STEEP, curves, normative_curve, shown
 from neuraxis.report.plots import finite
 from neuraxis.report.tracts import tract_picture
@@ -42,6 +42,8 @@ class Picture(NamedTuple):
     png: bytes
     caption: str
     over: bytes | None
+    flicker: bool = False
+    """Whether both are shown in turn."""
 
 
 def draw_cord(kind: str, name: str, seen: Mapping[str, Any]) -> list[Picture]:
@@ -50,7 +52,7 @@ def draw_cord(kind: str, name: str, seen: Mapping[str, Any]) -> list[Picture]:
     Parameters
     ----------
     kind
-        Of its view: mosaic, sagittal, curves, normative, lesions, template or tracts.
+        Of its view: mosaic, sagittal, curves, normative, lesions, template, tracts, cordmap or flicker.
     name
         The artifact.
     seen
@@ -68,6 +70,8 @@ def draw_cord(kind: str, name: str, seen: Mapping[str, Any]) -> list[Picture]:
         "lesions": _lesions,
         "template": _template,
         "tracts": _tracts,
+        "cordmap": _map,
+        "flicker": _flicker,
     }.get(kind)
     if draw is None:
         raise ValueError(f"there is no view {kind!r} of the cord")
@@ -139,6 +143,48 @@ def _on(part: Volume, grid: Grid) -> Volume:
     whole = np.zeros(grid.shape, part.data.dtype)
     whole[tuple(slice(at, at + n) for at, n in zip(first, part.grid.shape, strict=True))] = part.data
     return Volume(whole, grid)
+
+
+def _around(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells where the cord is, for a mosaic without outlines of its own."""
+    cord = _cord(seen)
+    overlays = {} if cord is None else {"cord": cord}
+    return {"cord": cord, "overlays": overlays, "path": seen.get("centerline"), "levels": seen.get("levels")}
+
+
+_MEDIANS = {"white matter": "white_matter", "grey matter": "gray_matter", "the cord": "cord"}
+_SIGNS = {"percent": "%", "1": ""}
+
+
+def _map(name: str, seen: Mapping[str, Any]) -> list[Picture]:
+    row, values = ARTIFACTS[name], seen[name]
+    assert row.view is not None and row.view.low is not None and row.view.high is not None
+    unit = _SIGNS.get(row.unit, row.unit)
+    png, over = mosaic(values, scale=Scale(row.view.low, row.view.high, unit), **_around(seen))
+    medians: list[str] = []
+    for word, part in _MEDIANS.items():
+        inside = np.asarray(seen[part].data) > 0.5 if seen.get(part) is not None else np.zeros(())
+        if inside.any() and (word != "the cord" or not medians):
+            medians.append(f"{np.median(np.asarray(values.data)[inside]):.3g} in {word}")
+    text = f"{_said(name)} Axial slices around the cord, from the top down, all in one scale."
+    if medians:
+        text += f" Median{f' ({unit})' if unit else ''}: {', '.join(medians)}."
+    return [Picture("", png, text, over)]
+
+
+def _flicker(name: str, seen: Mapping[str, Any]) -> list[Picture]:
+    row, image = ARTIFACTS[name], seen.get("image")
+    assert row.view is not None
+    before = seen.get(row.view.on)
+    found = []
+    for ending, moving, word in (("_before", before, "as it was taken"), ("", seen[name], "after its slices were moved")):
+        if image is None or moving is None:
+            continue
+        who = ARTIFACTS[row.view.on].title
+        png, over = mosaic(image, other=moving, names=("MT-on image", f"{who}, {word}"), **_around(seen))
+        text = f"{who}, {word}, in turn with the MT-on image: what jumps does not lie on it. The outline is the cord of the MT-on image."
+        found.append(Picture(ending, png, text, over, flicker=True))
+    return found
 
 
 def _sagittal(name: str, seen: Mapping[str, Any]) -> list[Picture]:

@@ -31,6 +31,19 @@ class Course:
     found: bool
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Values -> greys, the same in every patch: black at `low`, white at `high`, in `unit`."""
+
+    low: float
+    high: float
+    unit: str
+
+    def greys(self, values: Array, where: Array) -> Array:
+        share = np.clip((values - self.low) / (self.high - self.low), 0, 1)
+        return np.where(where, np.rint(255 * share) // 2 * 2, 0).astype(np.uint8)  # 128 greys: half the file
+
+
 def upright(volume: Volume) -> Array:
     """The numbers in the upright frame (LAS), finite."""
     return np.nan_to_num(np.asarray(volume.oriented("LAS").data, np.float32), posinf=0, neginf=0)
@@ -83,6 +96,9 @@ def mosaic(
     levels: Volume | None = None,
     field_mm: float = 30.0,
     most: int = MOST_SLICES,
+    scale: Scale | None = None,
+    other: Volume | None = None,
+    names: tuple[str, str] = ("", ""),
 ) -> tuple[bytes, bytes | None]:
     """Axial patches around the cord from the top to the bottom, and the outlines of `overlays` as a second picture.
 
@@ -102,24 +118,38 @@ def mosaic(
         Edge of a patch; mm.
     most
         Slices shown at most, evenly chosen.
+    scale
+        Ends of the greys and their unit, one for all patches; without it each patch has its own.
+    other
+        An image on the same grid that is shown in turn with the first: the outlines then stand in both.
+    names
+        What both show, in words.
 
     Returns
     -------
-    The picture, and its outlines as a transparent picture of the same size (None without any): two PNG files.
+    The picture, and what lies over it: its outlines as a transparent picture of the same size (None without any), or the
+    picture of `other`; two PNG files.
     """
     grey = upright(image)
     grey = grey if grey.ndim == 3 else grey[..., 0]
     mask = None if cord is None else upright(cord)
     way = course(grey.shape, mask, path)
     outlined = {name: upright(volume) for name, volume in overlays.items()}
-    names = slice_levels(None if levels is None else upright(levels))
+    said = slice_levels(None if levels is None else upright(levels))
+    second = None if other is None else upright(other)
     number = min(most, way.last - way.first + 1)
     chosen = sorted({round(z) for z in np.linspace(way.last, way.first, number)}, reverse=True)
     columns = _columns(len(chosen))
     side = int(np.clip(_WIDTH // columns - _GAP, *_PATCH))
     best: tuple[bytes, bytes | None] = (b"", None)
     while True:
-        best = _sheet(image, grey, outlined, way, chosen, columns, side, field_mm, names)
+        place = (way, chosen, columns, side, field_mm, said, scale)
+        if second is None:
+            best = _sheet(image, grey, outlined, *place).png_and_over()
+        else:
+            pair = zip((grey, second), names, strict=True)
+            one, two = (_sheet(image, values, outlined, *place, name=name, flat=True).png() for values, name in pair)
+            best = one, two
         size = sum(len(one or b"") for one in best)
         if size <= MAX_BYTES or side <= _PATCH[0] // 2:
             return best
@@ -137,8 +167,8 @@ def _columns(number: int) -> int:
 
 def _sheet(
     image: Volume, grey: Array, outlined: Mapping[str, Array], way: Course, chosen: list[int], columns: int, side: int,
-    field_mm: float, names: Mapping[int, str],
-) -> tuple[bytes, bytes | None]:  # fmt: skip
+    field_mm: float, names: Mapping[int, str], scale: Scale | None, *, name: str = "", flat: bool = False,
+) -> Sheet:  # fmt: skip
     grid = image.oriented("LAS").grid
     px, py, _ = grid.voxel_size
     line = round(1.6 * _FONT)
@@ -146,7 +176,7 @@ def _sheet(
     wrapped = _wrap(footer, max(columns * (side + _GAP), 420))
     rows = math.ceil(len(chosen) / columns)
     width = max(columns * (side + _GAP) + _GAP, 420)
-    height = rows * (side + line) + line * (len(wrapped) + bool(outlined)) + 8
+    height = rows * (side + line) + line * (len(wrapped) + bool(outlined or scale or name)) + 8
     sheet = Sheet(width, height, _FONT)
     margin = (width - columns * (side + _GAP)) // 2
     for number, z in enumerate(chosen):
@@ -154,32 +184,49 @@ def _sheet(
         step = field_mm / side  # mm per pixel
         offset = (side / 2 - np.arange(side) - 0.5) * step
         across, up = way.x[z] + offset / px, way.y[z] + offset / py  # left in the picture is the patient's left
-        sheet.paste(left, top, stretched(sampled(grey[:, :, z], across, up), inside(grey.shape, across, up)))
+        values, known = sampled(grey[:, :, z], across, up), inside(grey.shape, across, up)
+        sheet.paste(left, top, scale.greys(values, known) if scale else stretched(values, known))
         label = f"{names[z]} · {z}" if z in names else str(z)
         sheet.text(left + side / 2, top - line / 2, label, "0.85")
         if number == 0:
             for x, y, letter in ((0.06, 0.5, "L"), (0.94, 0.5, "R"), (0.5, 0.07, "A"), (0.5, 0.93, "P")):
                 sheet.text(left + x * side, top + y * side, letter, size=0.9 * _FONT)
-        for order, (name, values) in enumerate(outlined.items()):
-            found = contours(sampled(values[:, :, z], across, up, order=1))
-            colour = COLOURS.get(name, SPARE_COLOURS[order % len(SPARE_COLOURS)])
-            sheet.lines([p + (left, top) for p in found], colour, width=max(1.2, side / 100), dashed=name in DASHED)
+        for order, (label, mask) in enumerate(outlined.items()):
+            found = contours(sampled(mask[:, :, z], across, up, order=1))
+            colour = COLOURS.get(label, SPARE_COLOURS[order % len(SPARE_COLOURS)])
+            moved = [p + (left, top) for p in found]
+            sheet.lines(moved, colour, over=not flat, width=max(1.2, side / 100), dashed=label in DASHED)
     base = rows * (side + line) + line // 2 + 4
     for text in wrapped:
         sheet.text(_FONT, base, text, "0.62", align="left")
         base += line
-    _legend(sheet, outlined, base)
-    return sheet.png(), sheet.over_png()
+    end = _legend(sheet, outlined, base, over=not flat)
+    if scale:
+        _ramp(sheet, scale, round(end), base)
+    if name:
+        sheet.text(sheet.width - _FONT, base, name, align="right", bold=True)
+    return sheet
 
 
-def _legend(sheet: Sheet, outlined: Mapping[str, Array], y: float) -> None:
+def _ramp(sheet: Sheet, scale: Scale, x: int, y: int) -> None:
+    """The greys of a scale from end to end, with their numbers."""
+    first, last = f"{scale.low:g}", f"{scale.high:g} {scale.unit}".strip()
+    sheet.text(x, y, first, align="left")
+    x += round((0.8 + 0.62 * len(first)) * sheet.font)
+    sheet.paste(x, y - 5, np.broadcast_to(np.linspace(0, 255, 120).astype(np.uint8), (10, 120))[:, : max(0, sheet.width - x)])
+    sheet.text(x + 128, y, last, align="left")
+
+
+def _legend(sheet: Sheet, outlined: Mapping[str, Array], y: float, *, over: bool) -> float:
+    """What the outlines are; gives back where it ends."""
     x = float(sheet.font)
     for order, (name, values) in enumerate(outlined.items()):
         colour = COLOURS.get(name, SPARE_COLOURS[order % len(SPARE_COLOURS)])
         said = name.replace("_", " ") + ("" if (values > 0.5).any() else ": nothing found")
-        sheet.lines([np.array([(x, y), (x + 2 * sheet.font, y)])], colour, width=2, dashed=name in DASHED)
-        sheet.text(x + 2.6 * sheet.font, y, said, colour, align="left", over=True)
+        sheet.lines([np.array([(x, y), (x + 2 * sheet.font, y)])], colour, over=over, width=2, dashed=name in DASHED)
+        sheet.text(x + 2.6 * sheet.font, y, said, colour, align="left", over=over)
         x += (4.5 + 0.62 * len(said)) * sheet.font
+    return x
 
 
 def sampled(plane: Array, across: Array, up: Array, order: int = 3) -> Array:

@@ -26,6 +26,10 @@ TITLES = {
     "symmetry_AP": "Symmetry, front to back",
     "asymmetry_LR": "Asymmetry, left to right",
     "ascor": "Cord over canal, areas",
+    "shift_left": "Shift to the left",
+    "shift_front": "Shift to the front",
+    "likeness_before": "Likeness before",
+    "likeness": "Likeness after",
 }
 """Column -> its name on an axis; its unit stands in the glossary."""
 
@@ -53,8 +57,8 @@ def metric_title(metric: str) -> str:
 
 
 def unit_of(metric: str) -> str:
-    """The unit of a column of the tables of shape, as it is printed."""
-    for name in ("shape", "structures"):
+    """The unit of a column of the tables along the cord, as it is printed."""
+    for name in ("shape", "structures", "mt_off_shifts"):
         for column in (metric, metric.rsplit(" ", 1)[-1]):
             if name in ARTIFACTS and column in ARTIFACTS[name].columns:
                 unit = ARTIFACTS[name].columns[column].unit

@@ -110,6 +110,9 @@ class Sheet:
             rgb = rgb * (1 - share) + drawn[..., :3] * share
         return png(np.rint(rgb).astype(np.uint8))
 
+    def png_and_over(self) -> tuple[bytes, bytes | None]:
+        return self.png(), self.over_png()
+
     def over_png(self) -> bytes | None:
         """The upper layer, transparent where nothing is drawn; None when nothing is."""
         return png(self._drawn(True)) if True in self._layers else None

@@ -1,9 +1,10 @@
-"""A neck with a known spinal cord, as a scanner would see it: images of five contrasts, and the truth on the grid of each."""
+"""A neck with a known spinal cord, as a scanner would see it: images of six contrasts, and the truth on the grid of each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +20,15 @@ from neuraxis.simulate.cord_anatomy import (
     gray_outside,
     lesion_outside,
 )
-from neuraxis.simulate.cord_neck import TISSUES, neck
-from neuraxis.simulate.cord_options import ECHO_TIMES, FLIP_ANGLE, INVERSION_TIME, REPETITION_TIME, CordOptions
+from neuraxis.simulate.cord_neck import neck
+from neuraxis.simulate.cord_options import SATURATED, CordOptions
+from neuraxis.simulate.cord_signal import MT_MAPS, mt_properties, signals, slice_motion
 from neuraxis.simulate.shapes import rotation
 from neuraxis.table import Table
 from neuraxis.volume import Array, Grid, Volume
 
 CORD_TOP = HEIGHT[1]
 """Where the cord ends and the medulla begins: the top of C1; mm of PAM50."""
-
-CSF_FLOW_T1 = 1.6
-"""T1 that fluid seems to have in slices into which it flows; s. Plausible, not measured."""
 
 WHITE_LEVEL = 300.0
 """Stored value of white matter where the coils are strongest."""
@@ -41,7 +40,8 @@ class CordTruth:
 
     cord, gray_matter, canal, lesion: shares 0..1; cord_mask: cord > 0.5; levels: vertebral level on cord_mask; discs: single
     voxels at the posterior tips of the discs; pmj: one voxel of 50; slices: one row per slice that the cord crosses, with the
-    centerline, its angles and the size of the section orthogonal to it.
+    centerline, its angles and the size of the section orthogonal to it. maps: of magnetisation transfer by suffix, on the MT-on
+    image; motion: how far the slices of each image were moved to the left and to the front (C, Z, 2), mm.
     """
 
     cord: Volume
@@ -53,11 +53,13 @@ class CordTruth:
     discs: Volume
     pmj: Volume
     slices: Table
+    maps: dict[str, Volume] = field(default_factory=dict)
+    motion: Array | None = None
 
 
 @dataclass(frozen=True)
 class CordPhantom:
-    """Images by contrast (a last axis holds echoes, or saturation off and on), and the truth about each."""
+    """Images by contrast (a last axis holds echoes, or MT on, off and T1w), and the truth about each."""
 
     options: CordOptions
     volumes: dict[str, Volume]
@@ -78,10 +80,20 @@ def cord_phantom(options: CordOptions) -> CordPhantom:
     spine, volumes, truth = options.spine, {}, {}
     for number, contrast in enumerate(options.contrasts):
         grid = image_grid(contrast, options)
-        clean, shares, height = _render(contrast, grid, spine, options)
+        parts = signals(contrast)
+        clean, shares, height = _render(parts, grid, spine, options)
+        known = _truth(grid, spine, shares, height)
+        if contrast in SATURATED:
+            motion = slice_motion(clean.shape[-1], grid.shape[2], options.motion, options.seed)
+            for image, moved in enumerate(motion):
+                if moved.any():
+                    one = {name: values[image : image + 1] for name, values in parts.items()}
+                    clean[..., image] = _render(one, grid, spine, options, moved)[0][..., 0]
+            maps = _render(mt_properties(contrast), grid, spine, replace(options, bias=0.0))[0]
+            known = replace(known, motion=motion, maps={name: Volume(maps[..., n], grid) for n, name in enumerate(MT_MAPS)})
         noisy = _noise(clean, options, number)
         volumes[contrast] = Volume(noisy[..., 0] if noisy.shape[-1] == 1 else noisy, grid)
-        truth[contrast] = _truth(grid, spine, shares, height)
+        truth[contrast] = known
     return CordPhantom(options, volumes, truth)
 
 
@@ -97,9 +109,9 @@ def image_grid(contrast: str, options: CordOptions) -> Grid:
         low, high = (spine.at(np.array([at]))[0][0] for at in (HEIGHT[10] - 10, PMJ_HEIGHT + 16))
         centre = np.array([0, -18.0 if options.small else -5.0, (low[2] + high[2]) / 2])
     else:
-        fine = 0.9 if contrast == "MTS" else 0.5
+        fine = 0.9 if contrast in SATURATED else 0.5
         size = np.array([fine, fine, 5.0])
-        field = 70.0 if options.small else 128.0 if contrast != "MTS" else 172.0
+        field = 70.0 if options.small else 128.0 if contrast not in SATURATED else 172.0
         shape = (2 * int(field / fine / 2), 2 * int(field / fine / 2), 12 if options.small else 15)
         place, tangent = spine.at(np.array([HEIGHT[5] + 8]))
         right, front = across(tangent)
@@ -110,31 +122,13 @@ def image_grid(contrast: str, options: CordOptions) -> Grid:
     return Grid.of(shape, matrix)
 
 
-def signals(contrast: str) -> dict[str, Array]:
-    """Tissue -> signal of each image of a contrast (C,), relative to white matter in the first."""
-    found = {name: np.array([_signal(contrast, name, n) for n in range(len(ECHO_TIMES[contrast]))]) for name in TISSUES}
-    white = found["white"][0]
-    return {name: (value / white).astype(np.float32) for name, value in found.items()}
-
-
-def _signal(contrast: str, name: str, number: int) -> float:
-    """Spin echo for T2w, inversion recovery for T1w, spoiled gradient echo (Ernst 1966) for the others."""
-    tissue, echo, repetition = TISSUES[name], ECHO_TIMES[contrast][number], REPETITION_TIME[contrast]
-    left = np.exp(-repetition / tissue.t1)
-    if contrast == "T2w":
-        return tissue.m0 * (1 - left) * np.exp(-echo / tissue.t2)
-    if contrast == "T1w":
-        return abs(tissue.m0 * (1 - 2 * np.exp(-INVERSION_TIME / tissue.t1) / (1 + left)))
-    if name in ("csf", "blood"):
-        left = np.exp(-repetition / CSF_FLOW_T1)
-    angle = np.radians(FLIP_ANGLE[contrast])
-    kept = 1 - (tissue.mtr if contrast == "MTS" and number == 1 else 0)
-    return kept * tissue.m0 * np.sin(angle) * (1 - left) / (1 - left * np.cos(angle)) * np.exp(-echo / tissue.t2star)
-
-
-def _render(contrast: str, grid: Grid, spine: Spine, options: CordOptions) -> tuple[Array, dict[str, Array], Array]:
-    """Images without noise (..., C), the shares of cord, canal, grey matter and lesion, and the height of every voxel."""
-    parts, size = signals(contrast), np.array(grid.voxel_size)
+def _render(
+    parts: dict[str, Array], grid: Grid, spine: Spine, options: CordOptions, motion: Array | None = None
+) -> tuple[Array, dict[str, Array], Array]:
+    """Images (..., C) of what `parts` says of every tissue (C,), without noise, the shares of cord, canal, grey matter and lesion, and the
+    height of every voxel. `motion`: how far each slice is moved along the first two axes; mm, (Z, 2)."""
+    size = np.array(grid.voxel_size)
+    moved = np.zeros((grid.shape[2], 2)) if motion is None else motion / size[:2]
     image = np.empty((*grid.shape, len(parts["air"])), np.float32)
     height, near = np.empty(grid.shape, np.float32), np.empty(grid.shape, bool)
     edge = float(np.sort(size)[:2].mean()) / spine.scale
@@ -144,6 +138,7 @@ def _render(contrast: str, grid: Grid, spine: Spine, options: CordOptions) -> tu
         box = (slice(start, min(start + slab, grid.shape[0])),)
         voxels: Array = np.indices((box[0].stop - start, *grid.shape[1:]), dtype=np.float32).reshape(3, -1).T
         voxels[:, 0] += start
+        voxels[:, :2] -= moved[voxels[:, 2].astype(int)]
         where = spine.local(voxels @ grid.matrix[:3, :3].T.astype(np.float32) + grid.matrix[:3, 3].astype(np.float32))
         shape = height[box].shape
         image[box] = neck(spine, where, edge, parts, lesion=options.lesion).reshape(*shape, -1)
@@ -155,20 +150,22 @@ def _render(contrast: str, grid: Grid, spine: Spine, options: CordOptions) -> tu
     for start in range(0, len(rim), 8000):
         some = rim[start : start + 8000]
         at = tuple(some.T)
-        image[at], found = _fine(some, grid, spine, parts, options)
+        image[at], found = _fine(some, moved, grid, spine, parts, options)
         for name, share in found.items():
             shares[name][at] = share
     return image, shares, height
 
 
 def _fine(
-    voxels: Array, grid: Grid, spine: Spine, parts: dict[str, Array], options: CordOptions
+    voxels: Array, moved: Array, grid: Grid, spine: Spine, parts: dict[str, Array], options: CordOptions
 ) -> tuple[Array, dict[str, Array]]:
     """Images and shares of voxels (N, 3), each the mean of finer ones: two along an edge, or one per millimetre."""
     size = np.array(grid.voxel_size)
     factors = np.maximum(np.ceil(size - 1e-6).astype(int), 2)
     offsets = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n - 0.5 for n in factors], indexing="ij"), axis=-1)
-    at = (voxels[:, None] + offsets.reshape(1, -1, 3)).reshape(-1, 3)
+    place = voxels.astype(float)
+    place[:, :2] -= moved[voxels[:, 2]]
+    at = (place[:, None] + offsets.reshape(1, -1, 3)).reshape(-1, 3)
     where = spine.local(at @ grid.matrix[:3, :3].T + grid.matrix[:3, 3])
     edge = float(np.sort(size / factors)[:2].mean()) / spine.scale
 
@@ -224,7 +221,7 @@ def _truth(grid: Grid, spine: Spine, shares: dict[str, Array], height: Array) ->
         )
     pmj = np.zeros(grid.shape, np.int16)
     _mark(pmj, grid, spine.place(0, float(spine.sizes(np.array([PMJ_HEIGHT])).cord_deep[0]) / 2, PMJ_HEIGHT), PMJ)
-    fields = {name: Volume(share, grid) for name, share in shares.items()}
+    fields: dict[str, Any] = {name: Volume(share, grid) for name, share in shares.items()}
     return CordTruth(
         **fields,
         cord_mask=Volume(mask, grid),

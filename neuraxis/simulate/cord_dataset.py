@@ -15,6 +15,7 @@ from neuraxis.simulate.cord_options import (
     FLIP_ANGLE,
     INVERSION_TIME,
     REPETITION_TIME,
+    SATURATED,
     CordOptions,
     participant,
 )
@@ -28,7 +29,8 @@ A simulated data set
 Images of computed necks with a known spinal cord. No human took part.
 The truth is in derivatives/truth, on the grid of each image (the entity space names it): shares of cord, canal and grey
 matter (probseg), the cord as a mask, vertebral levels and disc labels (numbers of the Spinal Cord Toolbox), the
-pontomedullary junction, and a table with the size of the section orthogonal to the cord at every slice.
+pontomedullary junction, and a table with the size of the section orthogonal to the cord at every slice. Of magnetisation
+transfer (MTS, MTR) also MTR, MTsat (percent) and T1 (s), and how far the slices of each image were moved.
 Sizes along the cord follow the PAM50 template (doi:10.1016/j.neuroimage.2017.10.041).
 """
 
@@ -46,6 +48,7 @@ def simulate_cord(
     with_labels: bool = False,
     compression_level: int | None = None,
     lesion: bool = False,
+    motion: float = 0.5,
 ) -> None:
     """Write a BIDS data set of simulated necks, with its truth in derivatives/truth.
 
@@ -60,13 +63,15 @@ def simulate_cord(
     small
         Few voxels, for quick tests.
     contrasts
-        Images to make: T1w, T2w, T2starw, MEGRE, MTS.
+        Images to make: T1w, T2w, T2starw, MEGRE, MTS, MTR.
     with_labels
         Whether derivatives/labels holds the disc labels, as if an expert had set them.
     compression_level
         The disc below this vertebra presses on every cord (5: C5/C6).
     lesion
         Whether every cord has a lesion behind C4.
+    motion
+        Largest shift of a slice between the images of MTS and MTR; mm, at least 0.
     """
     if participants < 1:
         raise ValueError(f"participants must be at least 1, not {participants}")
@@ -75,8 +80,9 @@ def simulate_cord(
     root = Path(folder)
     truth = root / "derivatives" / "truth"
     options = CordOptions(
-        contrasts=tuple(contrasts), small=small, compression_level=compression_level, lesion=lesion, seed=seed
-    )
+        contrasts=tuple(contrasts), small=small, compression_level=compression_level, lesion=lesion, motion=motion,
+        seed=seed,
+    )  # fmt: skip
     _describe(root, truth, with_labels)
     rows = ["participant_id\tage\tsex"]
     for number in range(1, participants + 1):
@@ -104,7 +110,9 @@ def _image_names(contrast: str) -> list[str]:
     if contrast == "MEGRE":
         return [f"echo-{n}_part-mag_MEGRE" for n in range(1, len(ECHO_TIMES[contrast]) + 1)]
     if contrast == "MTS":
-        return ["flip-1_mt-off_MTS", "flip-1_mt-on_MTS"]
+        return ["flip-1_mt-on_MTS", "flip-1_mt-off_MTS", "flip-2_mt-off_MTS"]
+    if contrast == "MTR":
+        return ["mt-on_MTR", "mt-off_MTR"]
     return [contrast]
 
 
@@ -120,17 +128,17 @@ def _sidecar(contrast: str, number: int) -> Mapping[str, object]:
         "Manufacturer": "simulated",
         "MagneticFieldStrength": 3.0,
         "BodyPart": "SPINE",
-        "MRAcquisitionType": "3D" if contrast in ("T1w", "T2w", "MTS") else "2D",
+        "MRAcquisitionType": "3D" if contrast in ("T1w", "T2w", *SATURATED) else "2D",
         "EchoTime": ECHO_TIMES[contrast][number],
-        "RepetitionTime": REPETITION_TIME[contrast],
+        "RepetitionTime": REPETITION_TIME[contrast][number],
     }
     if contrast in FLIP_ANGLE:
-        sidecar["FlipAngle"] = FLIP_ANGLE[contrast]
+        sidecar["FlipAngle"] = FLIP_ANGLE[contrast][number]
     if contrast == "T1w":
         sidecar["InversionTime"] = INVERSION_TIME
-    if contrast == "MTS":
-        sidecar["RepetitionTimeExcitation"] = REPETITION_TIME[contrast]
-        sidecar["MTState"] = number == 1
+    if contrast in SATURATED:
+        sidecar["RepetitionTimeExcitation"] = REPETITION_TIME[contrast][number]
+        sidecar["MTState"] = SATURATED[contrast][number]
     return sidecar
 
 
@@ -151,8 +159,15 @@ def _write_truth(folder: Path, subject: str, contrast: str, truth: CordTruth, le
     put("desc-levels_dseg", truth.levels)
     put("desc-discs_dseg", truth.discs)
     put("desc-pmj_dseg", truth.pmj)
+    for name, volume in truth.maps.items():
+        put(name, volume, Units="s" if name == "T1map" else "percent", SkullStripped=False)
     write(folder / f"{stem}_desc-shape_morph.tsv", _tsv(truth.slices))
     write_json(folder / f"{stem}_desc-shape_morph.json", {**seen, **_COLUMNS})
+    if truth.motion is not None:
+        images, slices = (np.indices(truth.motion.shape[:2]) + 1).reshape(2, -1)
+        moved = dict(zip(_MOTION, (images, slices - 1, *truth.motion.reshape(-1, 2).T), strict=True))
+        write(folder / f"{stem}_desc-motion_morph.tsv", _tsv(Table.of(moved)))
+        write_json(folder / f"{stem}_desc-motion_morph.json", {**seen, **_MOTION})
 
 
 def _tsv(table: Table) -> str:
@@ -183,6 +198,13 @@ _COLUMNS = {
     "diameter_AP": _column("depth of that section", "mm"),
     "diameter_RL": _column("width of that section", "mm"),
     "gray_matter_area": _column("area of grey matter in that section", "mm^2"),
+}
+
+_MOTION = {
+    "image": _column("number of the image: with saturation, without, and T1-weighted"),
+    "slice": _column("slice, counted upwards from 0"),
+    "shift_left": _column("how far its content was moved to the left", "mm"),
+    "shift_front": _column("how far it was moved to the front", "mm"),
 }
 
 

@@ -9,15 +9,21 @@ import numpy as np
 from neuraxis.simulate.cord_anatomy import HEIGHT, Spine
 
 ECHO_TIMES = {
-    "T1w": (0.0032,), "T2w": (0.120,), "T2starw": (0.014,), "MEGRE": (0.005, 0.010, 0.015, 0.020), "MTS": (0.0035,) * 2,
+    "T1w": (0.0032,), "T2w": (0.120,), "T2starw": (0.014,), "MEGRE": (0.005, 0.010, 0.015, 0.020),
+    "MTS": (0.0035,) * 3, "MTR": (0.0035,) * 2,
 }  # fmt: skip
-"""Contrast -> echo times; s. Of MTS: without and with the saturation pulse."""
+"""Contrast -> echo time of each of its images; s. MTS: with the saturation pulse, without it, and T1-weighted; MTR: with and without."""
 
-REPETITION_TIME = {"T1w": 2.0, "T2w": 3.0, "T2starw": 0.6, "MEGRE": 0.6, "MTS": 0.035}
-"""Contrast -> repetition time; s."""
+REPETITION_TIME = {
+    "T1w": (2.0,), "T2w": (3.0,), "T2starw": (0.6,), "MEGRE": (0.6,) * 4, "MTS": (0.035, 0.035, 0.015), "MTR": (0.035,) * 2,
+}  # fmt: skip
+"""Contrast -> repetition time of each of its images; s."""
 
-FLIP_ANGLE = {"T1w": 9.0, "T2starw": 30.0, "MEGRE": 30.0, "MTS": 9.0}
-"""Contrast -> flip angle; degrees."""
+FLIP_ANGLE = {"T1w": (9.0,), "T2starw": (30.0,), "MEGRE": (30.0,) * 4, "MTS": (9.0, 9.0, 15.0), "MTR": (9.0,) * 2}
+"""Contrast -> flip angle of each of its images; degrees."""
+
+SATURATED = {"MTS": (True, False, False), "MTR": (True, False)}
+"""Contrast -> in which of its images magnetisation transfer takes signal away."""
 
 INVERSION_TIME = 1.0
 """Of T1w; s. Protocol of Cohen-Adad 2021, doi:10.1038/s41596-021-00588-0, in round figures."""
@@ -30,7 +36,7 @@ class CordOptions:
     Parameters
     ----------
     contrasts
-        Images to make: T1w, T2w, T2starw, MEGRE, MTS.
+        Images to make: T1w, T2w, T2starw, MEGRE, MTS, MTR.
     small
         Few voxels, for quick tests: T1w and T2w of 1 mm from the PMJ to T2, the others 60 mm along the neck.
     scale
@@ -55,6 +61,8 @@ class CordOptions:
         How the head lies in the scanner: turns about its axes (right, front, up); degrees.
     shift
         The same, moved; mm.
+    motion
+        Largest in-plane shift of a slice between the images of MTS and MTR; mm, at least 0.
     snr
         White matter over the noise of the real part; above 0, inf is no noise.
     bias
@@ -76,6 +84,7 @@ class CordOptions:
     lesion: bool = False
     obliquity: tuple[float, float, float] = (1.5, -2.0, 2.5)
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    motion: float = 0.0
     snr: float = 20.0
     bias: float = 1.0
     seed: int = 0
@@ -87,6 +96,8 @@ class CordOptions:
         for name in ("scale", "area", "canal", "snr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not self.motion >= 0:
+            raise ValueError(f"motion must be at least 0 mm, not {self.motion}")
         if not 0 <= self.atrophy < 1:
             raise ValueError(f"atrophy must be at least 0 and below 1, not {self.atrophy}")
         if not 0 <= self.compression_depth <= 0.8:

@@ -276,8 +276,8 @@ def test_each_view_is_drawn_from_what_is_there():
         for name in names:
             pictures = draw_cord(kind, name, seen)
             assert pictures, name
-            for ending, picture, caption, over in pictures:
-                assert _pixels(picture).shape[0] > 50 and caption.endswith(".") and "/" not in ending
+            for ending, picture, caption, over, flicker in pictures:
+                assert not flicker and _pixels(picture).shape[0] > 50 and caption.endswith(".") and "/" not in ending
                 assert over is None or _pixels(over).shape == _pixels(picture).shape
             assert draw_cord(kind, name, {}) == []
             if kind in ("mosaic", "sagittal"):
@@ -287,6 +287,36 @@ def test_each_view_is_drawn_from_what_is_there():
     assert "levels C3 to C4, 1 disc" in draw_cord("sagittal", "levels", seen)[0].caption
     with pytest.raises(ValueError, match="no view"):
         draw_cord("map", "cord", seen)
+
+
+def test_a_map_has_one_scale_for_all_slices_and_its_medians_in_the_caption():
+    image, cord = _cord()
+    inside = cord.data > 0.5
+    values = np.where(inside, 35.0, 0).astype(np.float32)  # the middle of the scale, 0 to 70
+    values[..., 20:][inside[..., 20:]] = 70.0
+    seen = {"image": image, "cord": cord, "white_matter": cord, "mtr": Volume(values, cord.grid)}
+    (picture,) = draw_cord("cordmap", "mtr", seen)
+    grey = _pixels(picture.png, "RGB")[..., 0]
+    assert picture.over is not None and _where(picture.over, "cord").size
+    assert (np.abs(grey.astype(int) - 127) < 3).sum() > 500 and (grey > 250).sum() > 500
+    assert "Median (%): 35 in white matter." in picture.caption and "in the cord" not in picture.caption
+    assert "in the cord" in draw_cord("cordmap", "mtr", {name: seen[name] for name in ("cord", "mtr")})[0].caption
+    assert draw_cord("cordmap", "mtr", {"cord": cord}) == []
+
+
+def test_a_pair_in_turn_has_two_pictures_of_one_size_and_the_cord_in_both():
+    image, cord = _cord()
+    moved = Volume(np.roll(image.data, 3, axis=0), image.grid)
+    seen = {"image": image, "cord": cord, "mt_off": moved, "mt_off_aligned": image}
+    before, after = draw_cord("flicker", "mt_off_aligned", seen)
+    assert (before.ending, after.ending) == ("_before", "") and before.flicker and after.flicker
+    for one in (before, after):
+        assert one.over is not None and _pixels(one.png).shape == _pixels(one.over).shape
+        assert (_pixels(one.over)[..., 3] == 255).all() and _where(one.png, "cord").size and _where(one.over, "cord").size
+    legend = slice(0, -60)  # below it they say what they show
+    assert np.abs(_pixels(before.png)[legend].astype(int) - _pixels(before.over)[legend]).max() > 100
+    assert np.array_equal(_pixels(after.png)[legend], _pixels(after.over)[legend])
+    assert [one.ending for one in draw_cord("flicker", "mt_off_aligned", {**seen, "mt_off": None})] == [""]
 
 
 def test_normative_figures_say_with_whom():

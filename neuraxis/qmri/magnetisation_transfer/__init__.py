@@ -1,0 +1,1 @@
+"""Magnetisation transfer: images laid on each other, the ratio (MTR), and the saturation (MTsat) with T1."""
