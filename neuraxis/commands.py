@@ -18,7 +18,7 @@ from neuraxis.arguments import Parser
 from neuraxis.artifacts import ARTIFACTS, Artifact
 from neuraxis.bids import tables
 from neuraxis.bids.derivatives import name_of, write_atomically, write_json
-from neuraxis.bids.nifti import image_bytes, read_image, warp_bytes
+from neuraxis.bids.nifti import image_bytes, read_image, read_warp, warp_bytes
 from neuraxis.engine import PlannedStep, Step, call
 from neuraxis.errors import MissingInput, UsageError
 from neuraxis.options import families
@@ -222,6 +222,8 @@ def _tool_input(name: str, given: list[Any], field_strength: float | None, *, ap
             raise MissingInput(f"There is no file {path}.")
     if artifact.kind == "table":
         return tables.read(given[0], artifact)
+    if artifact.kind == "warp":
+        return read_warp(given[0])
     parts = [read_image(path, artifact, field_strength) for path in given]
     if apart:
         return tuple(parts)

@@ -35,7 +35,7 @@ from neuraxis.cord.spinal_levels import spinal_levels
 from neuraxis.cord.straightening import straighten, straighten_to_template
 from neuraxis.cord.template import landmarks, objects
 from neuraxis.cord.template.registration import to_pam50
-from neuraxis.cord.warps import straightening_warps
+from neuraxis.cord.warps import straightening_warps, to_fsl
 from neuraxis.engine import Family, Pipeline, Step
 from neuraxis.qmri import relaxometry, spin_echo
 from neuraxis.qmri.magnetisation_transfer.alignment import mt_off_as_it_is, mt_off_by_slice, t1w_as_it_is, t1w_by_slice
@@ -303,6 +303,7 @@ TOOLS = (
     Step(("points", "reference"), by=_only("points_in_common", "Labels that both have", points.remove_symmetric)),
     Step(("point_table",), by=_only("point_table", "Table of labels", points.points_of)),
     Step(("distance",), by=_only("distance", "Distance of labels", points.mean_distance)),
+    Step(("fsl_warp",), by=_only("to_fsl", "A warp as FSL reads it", to_fsl)),
     Step(("bridges",), by=_only("bridges", "Tissue bridges", tissue_bridges)),
 )  # fmt: skip
 """What is done with files only, by `neuraxis tool`."""

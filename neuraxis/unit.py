@@ -169,6 +169,13 @@ def _template_keys(kind: Kind) -> dict[str, str]:
     return dict.fromkeys((name for name in pam50.NAMES if name in kind.pipeline.inputs), resources.checksum("pam50"))
 
 
+def _template_note(kind: Kind) -> list[str]:
+    """What to do where the template is missing."""
+    if not set(pam50.NAMES) & set(kind.pipeline.inputs) or "pam50" in resources.installed():
+        return []
+    return ["PAM50 is not installed, so nothing is registered to it and nothing is measured by tract: `neuraxis fetch pam50` brings it."]
+
+
 def _template(plan: Plan, todo: Iterable[int], work: Path) -> dict[str, Any]:
     """What the steps to run take of PAM50; what is slow to unpack is kept in the work folder."""
     wanted = [name for name in pam50.NAMES if any(name in plan.steps[number].takes for number in todo)]
@@ -326,7 +333,7 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
     if todo:
         values, notes = prepared.kind.load(task.unit)
         given, more = read_given(prepared, values)
-        notes = [*notes, *more]
+        notes = [*notes, *more, *_template_note(prepared.kind)]
         for note in notes:
             watcher.say(note)
         values |= prepared.inputs | given | _template(plan, todo, task.work)

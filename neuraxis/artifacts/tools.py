@@ -10,6 +10,9 @@ ROWS = (
     row("labels", "Labels of any size", "1", "(X, Y, Z)", "whole numbers", kind="labels"),
     row("reference", "Labels to compare with", "1", "(X, Y, Z)", "whole numbers", kind="labels"),
     row("point_table", "Table of labels", "mm", "(N,)", "one row per labelled voxel", kind="table", columns=POINTS),
+    row("warp", "Displacements", "mm", "(X, Y, Z, 3)", "to where the value is found; as ITK and ANTs write them", kind="warp"),
+    row("moving", "Image that is moved", "arbitrary", "(X, Y, Z)", "of which only the grid is used"),
+    row("fsl_warp", "Displacements as FSL reads them", "mm", "(X, Y, Z, 3)", "relative, along the axes of the two grids as FSL turns them"),
     row("distance", "Mean squared distance of labels", "mm2", "()", "over the values that both have", kind="number"),
     row(
         "bridges",

@@ -6,7 +6,7 @@ import numpy as np
 
 from neuraxis.cord.straightening import straightening_fields
 from neuraxis.table import Table
-from neuraxis.volume import Array, Volume
+from neuraxis.volume import Array, Grid, Volume
 
 NOWHERE_MM = 1e4
 """Displacement where there is nothing to be found: 10 m away, outside every image, so that it is filled with background."""
@@ -42,6 +42,44 @@ def straightening_warps(image: Volume, centerline: Table, *, width: float = 35.0
     """
     straight, bent = straightening_fields(image, centerline, width=width)
     return Volume(_led_away(straight.data), straight.grid), Volume(_led_away(bent.data), bent.grid)
+
+
+def to_fsl(warp: Volume, moving: Volume) -> Volume:
+    """A warp as FSL's applywarp reads it (`--rel`).
+
+    FSL measures places in mm along the voxel axes from the first voxel, the first axis turned round where the affine matrix has a
+    positive determinant. With f that place in an image, p the centre of a voxel of the warp's grid and d its displacement:
+
+        fsl(p) = f_moving(p + d) - f_warp(p)
+
+    Parameters
+    ----------
+    warp
+        Displacement, from a place of its grid to where the value is found; RAS+ mm, (X, Y, Z, 3); in the file as ITK and ANTs write it.
+    moving
+        The image that the warp is to be applied to; (X, Y, Z). Only its grid is used.
+
+    Returns
+    -------
+    Relative displacement; mm along FSL's axes, (X, Y, Z, 3), on the grid of the warp.
+
+    References
+    ----------
+    Jenkinson 2012, doi:10.1016/j.neuroimage.2011.09.015
+    """
+    index = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in warp.grid.shape], indexing="ij"), axis=-1)
+    places = index @ warp.grid.matrix[:3, :3].T + warp.grid.matrix[:3, 3]
+    back = np.linalg.inv(moving.grid.matrix)
+    found = (places + warp.data) @ back[:3, :3].T + back[:3, 3]
+    return Volume((_along_fsl(found, moving.grid) - _along_fsl(index, warp.grid)).astype(np.float32), warp.grid)
+
+
+def _along_fsl(voxels: Array, grid: Grid) -> Array:
+    """Places in voxels as FSL's coordinates; mm."""
+    turned = voxels.copy()
+    if np.linalg.det(grid.matrix[:3, :3]) > 0:
+        turned[..., 0] = grid.shape[0] - 1 - turned[..., 0]
+    return turned * np.array(grid.voxel_size)
 
 
 def _led_away(field: Array) -> Array:
