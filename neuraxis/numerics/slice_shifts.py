@@ -36,13 +36,14 @@ def slice_shifts(
     smoothness: float = 1.0,
     reach: float = 4.0,
     window: float = 3.0,
+    alike: bool = False,
     start: Array | None = None,
 ) -> Array:
     """In-plane shift of every slice of `moving` that lays it on `fixed`, whatever the contrast of the two.
 
     With m_t the moving slice shifted by t, f the fixed one, w the weights and < > a Gaussian window around x, the shift makes
 
-        R(t) / V(t),    R = sum_x w (m_t - a - b f - c f^2)^2,    V = sum_x w (m_t - <m_t>)^2
+        R(t) / V(t), or R(t) where both are `alike`,    R = sum_x w (m_t - a - b f - c f^2)^2,    V = sum_x w (m_t - <m_t>)^2
 
     smallest, where a, b, c are the best parabola through the points (f, m_t) in the window: locally one contrast is a
     function of the other, rising or falling. Divided by its mean over the slice and by the area over which blurred noise is
@@ -69,6 +70,9 @@ def slice_shifts(
         Shifts up to this are searched for along each axis; mm, > 0.
     window
         Standard deviation of the window in which one contrast is a function of the other; mm, > 0.
+    alike
+        Whether both images have about one contrast: R alone is made smallest then. Noise, which adds to R and V what no
+        shift takes away, would otherwise draw the slices towards what varies most.
     start
         Shifts to begin with, (Z, 2) mm: nothing is searched then.
 
@@ -100,7 +104,7 @@ def slice_shifts(
     shifts = np.zeros((len(mov), 2)) if start is None else np.array(start, float)
     for number, level in enumerate(_LEVELS):
         blur = np.maximum(level / pixel, 0.5)
-        one = _Level(mov, fix, wei, inner, blur, window / pixel, pixel)
+        one = _Level(mov, fix, wei, inner, blur, window / pixel, pixel, alike)
         if number == 0 and start is None:
             shifts = _searched(one, smoothness, reach)
         for _ in range(_STEPS):
@@ -142,8 +146,9 @@ def shifted(volume: Array, shifts: Array, voxel_size: tuple[float, float, float]
 class _Level:
     """Both images at one blur, and what a step of the registration needs of the fixed one."""
 
-    def __init__(self, mov, fix, weights, inner, blur, window, pixel) -> None:
+    def __init__(self, mov, fix, weights, inner, blur, window, pixel, same) -> None:
         self.mov, self.weights, self.inner, self.blur, self.pixel = mov, weights.astype(np.float32), inner, blur, pixel
+        self.same = same
         nothing = np.zeros((len(mov), 2))
         self.fixed = self._sampled(fix, nothing)
         self.slopes = [self._sampled(fix, nothing, axis) / pixel[axis] for axis in (0, 1)]
@@ -183,7 +188,9 @@ class _Level:
         Twice, because a point of the lattice that is half a step off the truth tells less for it than the truth itself.
         """
         moved, left, _ = self.fitted(shifts)
-        share = (self._sum(left**2) + 1e-9) / (self._sum(moved**2) + 1e-9)
+        share = self._sum(left**2) + 1e-9
+        if not self.same:
+            share /= self._sum(moved**2) + 1e-9
         return self.weights.sum((1, 2)) / self.alike * np.log(share)
 
     def _sum(self, stack: Array) -> Array:
@@ -193,11 +200,13 @@ class _Level:
         """Gradient (Z, 2) and information (Z, 2, 2) of the logarithm of the likelihood; 1/mm and 1/mm2."""
         moved, left, slope = self.fitted(shifts)
         sides = np.stack([-slope * one for one in self.slopes])  # content that moves to +x lowers what lies ahead of a rise
-        own = np.stack([-self._sampled(self.mov, shifts, axis) / self.pixel[axis] for axis in (0, 1)])
         number = np.maximum(self.weights.sum((1, 2)), 1e-6)
-        noise, signal = (self._sum(one**2) / number + 1e-9 for one in (left, moved))
+        noise = self._sum(left**2) / number + 1e-9
         gradient = np.einsum("zxy,izxy,zxy->zi", self.weights, sides, left) / noise[:, None]
-        gradient -= np.einsum("zxy,izxy,zxy->zi", self.weights, own, moved) / signal[:, None]
+        if not self.same:
+            own = np.stack([-self._sampled(self.mov, shifts, axis) / self.pixel[axis] for axis in (0, 1)])
+            signal = self._sum(moved**2) / number + 1e-9
+            gradient -= np.einsum("zxy,izxy,zxy->zi", self.weights, own, moved) / signal[:, None]
         square = np.einsum("zxy,izxy,jzxy->zij", self.weights, sides, sides) / noise[:, None, None]
         return gradient / self.alike, square / self.alike
 
