@@ -31,6 +31,7 @@ class File:
     under the same name, under the names of the artifacts in `also`, and under `given`, endings behind the name of the source
     (`_seg-manual` finds sub-01_T2w_seg-manual.nii.gz), and `bare`, endings behind its entities (`_mask` finds
     sub-01_mask.nii.gz, as QSMxT names it); `derived`: it follows from another artifact and is never given.
+    `beside`: the b-values and b-vectors of the source stand beside it, too.
     """
 
     suffix: str
@@ -44,6 +45,7 @@ class File:
     bare: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     derived: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Artifact:
     `within`: the range that a given file has to keep to. `names`: what the labels are called, for their table, or the
     volumes of a map of probabilities, for its sidecar.
     `pooled`: the tables of all participants are put into one at the level of the group.
+    `over_time`: a table of the volumes of a series, without columns that say whose it is, as programs for models want it.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Artifact:
     names: Literal["", "vertebrae", "discs", "spinal_levels", "lesions", "regions", "nuclei"] = ""
     within: tuple[float, float] | None = None
     pooled: bool = False
+    over_time: bool = False
 
 
 def row(name: str, title: str, unit: str, shape: str, meaning: str, **more: object) -> Artifact:

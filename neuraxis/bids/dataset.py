@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from neuraxis.bids.files import Folder, layout, listed, parse_name
+from neuraxis.bids.files import DATATYPES, SERIES, Folder, layout, listed, parse_name
 from neuraxis.bids.filters import Filters, read_labels
 from neuraxis.errors import DataError, MissingInput, NeuraxisError, NothingSelected
 
@@ -64,6 +64,8 @@ class Unit:
     """The units of other head positions that this one joins, and that are worked on first."""
     coils: tuple[Unit, ...] = ()
     """Every coil of uncombined images, as a unit; the files of this one are those of the first."""
+    beside: tuple[Path, ...] = ()
+    """Files beside the image that are read with it: b-values and b-vectors."""
     coil_smoothing: float = 7.0
     """Gaussian over which the phase offset of a coil is averaged; mm."""
     flip: bool = False
@@ -79,7 +81,7 @@ class Unit:
     @property
     def name(self) -> str:
         """For example sub-01_ses-1_acq-x_run-1_MEGRE; what another pipeline makes of the same images has a name of its own."""
-        own = {"cord_anat": "_cord", "orientations": "_orientations", "brain_anat": "_brain"}
+        own = {"cord_anat": "_cord", "orientations": "_orientations", "brain_anat": "_brain", "cord_dwi": "_cord", "cord_bold": "_cord"}
         return self.source + own.get(self.pipeline, "")
 
     @property
@@ -95,6 +97,11 @@ class Unit:
     def doubtful(self) -> Unit:
         """The same unit, of which the content must say whether there is anything in it."""
         return replace(self, sure=False)
+
+    @property
+    def series(self) -> bool:
+        """Whether its image is many volumes over time."""
+        return self.datatype in SERIES
 
     @property
     def collides(self) -> bool:
@@ -128,7 +135,7 @@ class Unit:
             return tuple(path for one in self.orientations for path in one.paths())
         if self.coils:
             return tuple(path for coil in self.coils for path in coil.paths())
-        return tuple(path for paths in self.parts().values() for path in paths)
+        return (*(path for paths in self.parts().values() for path in paths), *self.beside)
 
 
 def participants(bids_dir: Path) -> list[str]:
@@ -204,8 +211,12 @@ def labelled_members(
     filters: Filters | None,
     files: Mapping[str, Iterable[Path]] | None,
     suffixes: Sequence[str],
+    folders: Sequence[str] = DATATYPES,
 ) -> tuple[list[list[Member]], list[Problem]]:
-    """The wanted images of a participant by acquisition, those with `part` and those with these `suffixes`; and what is wrong."""
+    """The wanted images of a participant by acquisition, those with `part` and those with these `suffixes`; and what is wrong.
+
+    Only what lies in `folders` is looked at.
+    """
     whole = f"sub-{participant}"
     if not _LABEL.fullmatch(participant):
         error = DataError(f"The label of the folder {whole} is not one of BIDS.", "Use letters and digits only.")
@@ -214,6 +225,7 @@ def labelled_members(
         paths = sorted(files.get(participant, ()) if files else listed(bids_dir, participant))
     except NeuraxisError as unreadable:
         return [], [(whole, unreadable)]
+    paths = [path for path in paths if path.parent.name in folders]
     groups, strays = _grouped(paths, participant, filters or Filters(), suffixes)
     problems: list[Problem] = []
     if strays:
