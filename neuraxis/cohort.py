@@ -13,12 +13,12 @@ from neuraxis import cohort_template
 from neuraxis.artifacts import ARTIFACTS, Artifact
 from neuraxis.bids import tables
 from neuraxis.bids.derivatives import read_json, write_atomically, write_json
+from neuraxis.bids.people import participants, people
 from neuraxis.brain.group_statistics import region_models, region_outliers
 from neuraxis.brain.group_template import build
 from neuraxis.brain.labels import from_template
 from neuraxis.cohort_processes import LABEL
 from neuraxis.errors import NeuraxisError, UsageError
-from neuraxis.kinds import participants, people
 from neuraxis.options import GROUP_COLUMN, Options
 from neuraxis.pipelines import CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.report import group

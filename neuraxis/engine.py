@@ -73,8 +73,8 @@ class Pipeline:
     """An ordered tuple of steps over some inputs: the order on the page is the order of the run.
 
     `memory` is the measured need of a unit: MiB at rest, bytes per voxel, bytes per voxel and echo. `given`: what a step may
-    take although it is made further down, when it was given by hand. `reads`: inputs that come from files, though another
-    pipeline makes what has the same name.
+    take although it is made further down, when it was given by hand. `reads`: inputs that come from files or
+    not at all, though another pipeline makes what has the same name.
     """
 
     name: str

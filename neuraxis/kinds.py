@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuraxis.bids import brain, coils, cord, dataset, images, orientations, sidecar, spin_echo
+from neuraxis.bids import brain, coils, cord, dataset, gradients, images, orientations, series, sidecar, spin_echo
 from neuraxis.bids.dataset import Problem, Unit
+from neuraxis.bids.people import person
 from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
 from neuraxis.errors import MissingInput
 from neuraxis.numerics.upright import signal_on, tilt, upright_of
-from neuraxis.options import GROUP_COLUMN, Options
-from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
+from neuraxis.options import Options
+from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, CORD_BOLD, CORD_DWI, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.qsm.sign import sign_evidence
 from neuraxis.volume import Volume
 
@@ -229,41 +229,6 @@ def _cord_facts(unit: Unit) -> Facts:
     )
 
 
-_NOBODY_KNOWS = ("", "n/a", "nan", "unknown")
-
-
-def people(bids_dir: Path, group_column: str = GROUP_COLUMN) -> dict[str, dict[str, Any]]:
-    """Participant (with sub-) -> sex (F or M), age (years) and group, as far as participants.tsv tells them in a way that is understood."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in participants(bids_dir):
-        label = row.get("participant_id", "").removeprefix("sub-")
-        one = found.setdefault(f"sub-{label}", {})
-        sex = (row.get("sex") or row.get("gender") or "").strip().upper()
-        if sex in ("F", "FEMALE", "M", "MALE"):
-            one["sex"] = sex[0]
-        with contextlib.suppress(ValueError):
-            if 0 < (age := float(row.get("age") or "")) < 130:
-                one["age"] = age
-        if (word := row.get(group_column, "").strip()).lower() not in _NOBODY_KNOWS:
-            one["group"] = word
-    return found
-
-
-def person(bids_dir: Path, participant: str) -> dict[str, Any]:
-    """Sex (F or M) and age (years) of a participant, as far as they are known."""
-    known = people(bids_dir).get(f"sub-{participant}", {})
-    return {name: known[name] for name in ("sex", "age") if name in known}
-
-
-def participants(bids: Path) -> list[dict[str, str]]:
-    """The rows of participants.tsv; none when there is none."""
-    try:
-        with open(bids / "participants.tsv", encoding="utf-8-sig", newline="") as file:
-            return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(file, delimiter="\t")]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
-
-
 def _load_cord(unit: Unit) -> tuple[dict[str, Any], list[str]]:
     image, notes = cord.load_cord(unit)
     return {"image": image}, notes
@@ -275,6 +240,32 @@ def _session_discs(unit: Unit, others: Others) -> dict[str, Any]:
     return {"other_discs" if unit.tells else "session_discs": points_of(found[0])} if found else {}
 
 
+def _find_series(
+    suffix: str, options: Options, label: str, filters: dataset.Filters, files: Mapping[str, Iterable[Path]]
+) -> Found:
+    if options.brain:
+        return [], []
+    anatomical = _find_cord(options, label, filters, files)[0]
+    return series.series_units(options.bids_dir, label, suffix, filters, files, anatomical, everything=options.cord)
+
+
+def _series_facts(unit: Unit) -> Facts:
+    """b-values and directions of the gradients, where there are such tables."""
+    path = unit.magnitude[0]
+    inputs: dict[str, Any] = {}
+    times = images.shape_of(unit)[3]  # a single volume is told before anything is done
+    if unit.beside:
+        grid = images.grid_of_file(path, series=True)
+        inputs["b_values"], inputs["b_vectors"] = gradients.gradients(unit, grid, times)
+    strength = sidecar.field_strength(path, sidecar.metadata(path, unit.root))
+    return Facts(inputs, dict(unit.entities), strength)
+
+
+def _load_series(unit: Unit) -> tuple[dict[str, Any], list[str]]:
+    image, notes = series.load_series(unit)
+    return {"series": image}, notes
+
+
 KINDS = (
     Kind(SPIN_ECHO, _find_spin_echo, _gre_facts, _gre_images, _load_gre, "multi-echo spin echo"),
     Kind(BRAIN_ANAT, _find_t1w, _t1w_facts, lambda unit: ("magnitude",), _load_t1w,
@@ -284,6 +275,10 @@ KINDS = (
     Kind(ORIENTATIONS, _find_orientations, _orientation_facts, lambda unit: (), _told_positions, "several head orientations",
          _each_orientation),  # fmt: skip
     Kind(CORD_ANAT, _find_cord, _cord_facts, lambda unit: ("image",), _load_cord, "anatomical image with a cord in view", _session_discs, True),
+    Kind(CORD_DWI, partial(_find_series, "dwi"), _series_facts, lambda unit: ("series",), _load_series,
+         "diffusion series with a cord in view", _session_discs, True),
+    Kind(CORD_BOLD, partial(_find_series, "bold"), _series_facts, lambda unit: ("series",), _load_series,
+         "functional series with a cord in view", _session_discs, True),
 )
 
 

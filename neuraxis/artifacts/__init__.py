@@ -1,14 +1,14 @@
 """The glossary: one row per thing that flows, with its unit, its sign, its file, its columns and its picture.
 
 Signs, for the whole app: a stronger field, a positive field map and a positive phase are one and the same; paramagnetic
-susceptibility is positive. Letters in shapes: X Y Z space, E echoes, C classes, N rows of a table.
+susceptibility is positive. Letters in shapes: X Y Z space, E echoes, T time, C classes, N rows of a table.
 """
 
 from __future__ import annotations
 
-from neuraxis.artifacts import brain, cord, group, qsm, tools
+from neuraxis.artifacts import brain, cord, cord_series, group, qsm, tools
 from neuraxis.artifacts.row import Artifact, Column, File, View
 
 __all__ = ["ARTIFACTS", "Artifact", "Column", "File", "View"]
 
-ARTIFACTS: dict[str, Artifact] = {one.name: one for one in (*qsm.ROWS, *brain.ROWS, *cord.ROWS, *group.ROWS, *tools.ROWS)}
+ARTIFACTS: dict[str, Artifact] = {one.name: one for one in (*qsm.ROWS, *brain.ROWS, *cord.ROWS, *cord_series.ROWS, *group.ROWS, *tools.ROWS)}

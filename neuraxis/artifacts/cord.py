@@ -12,7 +12,16 @@ def _morphometry(what: str) -> File:
 
 ROWS: tuple[Artifact, ...] = (
     # what is given
-    row("image", "Cord image", "arbitrary", "(X, Y, Z)", "any contrast", view=View()),
+    row(
+        "image",
+        "Cord image",
+        "arbitrary",
+        "(X, Y, Z)",
+        "any contrast; of a series the mean after motion correction",
+        keep="always",
+        view=View(),
+        file=File("+ref", entities=(("desc", "mean"),), metadata=(("SkullStripped", False),), derived=True),
+    ),
     row("sex", "Sex", "", "()", "of the participant: F or M", kind="text"),
     row("age", "Age", "years", "()", "of the participant", kind="number"),
     row(

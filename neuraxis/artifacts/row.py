@@ -14,7 +14,7 @@ class View:
     `low` and `high` are the ends of the grey scale in the artifact's unit; None takes the 1st and 99th percentile.
     """
 
-    kind: Literal["map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions", "regions"] = "map"
+    kind: Literal["map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions", "regions", "motion", "before", "ratio", "within"] = "map"
     low: float | None = None
     high: float | None = None
     on: str = ""
@@ -26,7 +26,8 @@ class File:
 
     An entity of no value takes the suffix of the source. `unit` is the unit in the file (BIDS fixes it by suffix); it is
     changed at the door, in `bids/derivatives.py`.
-    `per_echo` writes one file per echo, with its `echo` entity; an empty `suffix` is that of the source. `twins` are more
+    `per_echo` writes one file per echo, with its `echo` entity; an empty `suffix` is that of the source, and one that
+    begins with + is added to it. `twins` are more
     `desc` values under which the same file stands: BIDS wants a magnitude beside every field map. A file of other hands is found
     under the same name, under the names of the artifacts in `also`, and under `given`, endings behind the name of the source
     (`_seg-manual` finds sub-01_T2w_seg-manual.nii.gz), and `bare`, endings behind its entities (`_mask` finds

@@ -21,6 +21,7 @@ import numpy as np
 from neuraxis import __version__
 from neuraxis.artifacts import ARTIFACTS, Artifact
 from neuraxis.bids import tables
+from neuraxis.bids.gradients import as_rows
 from neuraxis.bids.nifti import change_unit, echo_by_echo, image_bytes, read_image, read_warp, warp_bytes
 from neuraxis.engine import PlannedStep
 from neuraxis.errors import OutputError
@@ -116,7 +117,8 @@ class UnitStore:
         if "ses" in entities:
             folder /= f"ses-{entities['ses']}"
         echoes = [{"echo": label} for label in self.echoes] if artifact.file.per_echo and self.echoes else [{}]
-        suffix = artifact.file.suffix or self.suffix
+        told_suffix = artifact.file.suffix
+        suffix = self.suffix + told_suffix.removeprefix("+") if told_suffix[:1] in ("", "+") else told_suffix
         extension = ".tsv" if artifact.kind == "table" else ".nii.gz"
         place = self.folder if self.folder and artifact.file.folder == "anat" else artifact.file.folder
         return [folder / place / name_of({**entities, **one}, suffix, extension) for one in echoes]
@@ -179,7 +181,7 @@ class UnitStore:
             content = (warp_bytes if artifact.kind == "warp" else image_bytes)(Volume(part, value.grid))
             text = self.metadata(artifact, key, by, number if file.per_echo else None)
             for other in self.beside if file.beside else ():
-                write_atomically(sidecar.with_suffix(other.suffix), other.read_bytes())
+                write_atomically(sidecar.with_suffix(other.suffix), as_rows(other))
             for twin in (*self._twins(path, file.twins), path):  # the sidecar that `has` looks at comes last of all
                 write_atomically(twin, content)
                 if artifact.kind == "labels" and artifact.names:

@@ -37,8 +37,6 @@ def gradients(unit: Unit, grid: Grid, volumes: int) -> tuple[Array, Array]:
     """
     values_file, vectors_file = unit.beside
     values, vectors = _numbers(values_file), _numbers(vectors_file)
-    if vectors.shape[0] != 3 and vectors.shape[1] == 3:  # one direction per row, as some converters write it
-        vectors = vectors.T
     if vectors.shape[0] != 3:
         raise DataError(f"{vectors_file} has {vectors.shape[0]} rows of numbers, not three.", "BIDS wants x, y and z.")
     b_values = values.ravel()
@@ -51,6 +49,11 @@ def gradients(unit: Unit, grid: Grid, volumes: int) -> tuple[Array, Array]:
     if b_values.min() < 0 or b_values.max() > _LARGEST_B:
         raise DataError(f"{values_file} has b-values from {b_values.min():g} to {b_values.max():g}.", "BIDS wants s/mm2.")
     return b_values, in_world(vectors, grid)
+
+
+def as_rows(path: Path) -> str:
+    """The text of a table as BIDS wants it: b-values in one row, directions in three."""
+    return "".join(" ".join(f"{value:.8g}" for value in row) + "\n" for row in _numbers(path))
 
 
 def in_world(vectors: Array, grid: Grid) -> Array:
@@ -74,4 +77,5 @@ def _numbers(path: Path) -> Array:
         raise DataError(f"{path} is no table of numbers: {error}.", "Mend it.") from error
     if found.ndim != 2 or not found.size or not np.isfinite(found).all():
         raise DataError(f"{path} is no table of finite numbers.", "Mend it.")
-    return found
+    wanted = 3 if path.suffix == ".bvec" else 1  # some converters write one volume per row
+    return found.T if found.shape[0] != wanted and found.shape[1] == wanted else found
