@@ -32,6 +32,7 @@ IGNORED = (
     "*_dwimap.*",
     "*_boldmap.*",
     "*_dwiref.*",
+    "*_boldref.*",
     "*.bval",
     "*.bvec",
     "*_trust.*",

@@ -49,7 +49,8 @@ def series_units(
             pipeline=PIPELINE[suffix],
         )  # fmt: skip
         try:
-            view = "cord" if everything else in_view(unit, grid_of_file(image, series=True))
+            grid = grid_of_file(image, series=True)  # a single volume, or what cannot be placed, is told here
+            view = "cord" if everything else in_view(unit, grid)
             if view == "brain":
                 continue
             if len(chosen) > 1:

@@ -8,14 +8,15 @@ from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
 _LEAST = 10
-"""Diffusion-weighted volumes below which the others tell too little of one."""
+"""Volumes of a kind below which the others tell too little of one."""
 
 
-def patch2self(series: Volume, volumes: Table, b_values: Array, *, radius: int = 0) -> Volume:
+def patch2self(series: Volume, volumes: Table, *, radius: int = 0) -> Volume:
     """Denoising by self-supervised regression (Patch2Self).
 
     Every volume is predicted linearly, voxel by voxel, from the patches of all others: noise is not the same in two volumes, so
-    what is predicted is signal. b = 0 and diffusion-weighted volumes are treated apart.
+    what is predicted is signal. Volumes at b = 0 and diffusion-weighted ones are treated apart, and fewer than ten of a kind are left
+    as they are: so few tell too little of one more.
 
     Parameters
     ----------
@@ -23,8 +24,6 @@ def patch2self(series: Volume, volumes: Table, b_values: Array, *, radius: int =
         Diffusion series as it was measured; any unit, (X, Y, Z, T).
     volumes
         Which volumes are diffusion-weighted; column weighted.
-    b_values
-        b-values; s/mm2, (T,).
     radius
         Voxels around a voxel, along each axis, that its patch reaches to; at least 0.
 
@@ -39,19 +38,32 @@ def patch2self(series: Volume, volumes: Table, b_values: Array, *, radius: int =
     References
     ----------
     Fadnavis 2020, doi:10.48550/arXiv.2011.01355
-    Garyfallidis 2014, doi:10.3389/fninf.2014.00008
     """
-    from dipy.denoise.patch2self import patch2self as denoise
-
     weighted = volumes["weighted"] == 1
     if radius < 0:
         raise ValueError(f"radius must be at least 0, not {radius}")
     if weighted.sum() < _LEAST:
         raise ValueError(f"Patch2Self needs {_LEAST} diffusion-weighted volumes, and there are {weighted.sum()}")
-    data = np.asarray(series.data, np.float64)
-    unweighted = int((~weighted).sum())
-    made = denoise(
-        data, np.where(weighted, b_values, 0.0), patch_radius=(radius,) * 3, b0_threshold=0, b0_denoising=unweighted > 1,
-        shift_intensity=False, clip_negative_vals=False, version=1,
-    )  # fmt: skip
-    return Volume(np.maximum(made, 0).astype(np.float32), series.grid)
+    made = np.array(series.data, np.float32)
+    for chosen in (weighted, ~weighted):
+        if chosen.sum() >= _LEAST:
+            made[..., chosen] = _predicted(series.data[..., chosen], radius)
+    return Volume(np.maximum(made, 0), series.grid)
+
+
+def _predicted(data: Array, radius: int) -> Array:
+    """Every volume of (X, Y, Z, T) by least squares, with an intercept, from the patches of the others."""
+    padded = np.pad(np.asarray(data, np.float64), [(radius, radius)] * 3 + [(0, 0)], mode="edge")
+    width, number = 2 * radius + 1, data.shape[3]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (width,) * 3, axis=(0, 1, 2))  # (X, Y, Z, T, w, w, w)
+    patches = windows.reshape(-1, number * width**3)
+    mean = patches.mean(0)
+    patches = patches - mean
+    products = patches.T @ patches
+    target = np.arange(number) * width**3 + width**3 // 2  # the middle of each patch
+    made = np.empty(data.shape, np.float32)
+    for volume in range(number):
+        others = np.flatnonzero(np.arange(patches.shape[1]) // width**3 != volume)
+        share = np.linalg.lstsq(products[np.ix_(others, others)], products[others, target[volume]], rcond=1e-10)[0]
+        made[..., volume] = (patches[:, others] @ share + mean[target[volume]]).reshape(data.shape[:3])
+    return made
