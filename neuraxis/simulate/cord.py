@@ -78,7 +78,7 @@ def cord_phantom(options: CordOptions) -> CordPhantom:
     spine, volumes, truth = options.spine, {}, {}
     for number, contrast in enumerate(options.contrasts):
         grid = image_grid(contrast, options)
-        clean, shares, height = _render(contrast, grid, spine, options)
+        clean, shares, height = rendered(signals(contrast), grid, spine, options)
         noisy = _noise(clean, options, number)
         volumes[contrast] = Volume(noisy[..., 0] if noisy.shape[-1] == 1 else noisy, grid)
         truth[contrast] = _truth(grid, spine, shares, height)
@@ -132,9 +132,21 @@ def _signal(contrast: str, name: str, number: int) -> float:
     return kept * tissue.m0 * np.sin(angle) * (1 - left) / (1 - left * np.cos(angle)) * np.exp(-echo / tissue.t2star)
 
 
-def _render(contrast: str, grid: Grid, spine: Spine, options: CordOptions) -> tuple[Array, dict[str, Array], Array]:
-    """Images without noise (..., C), the shares of cord, canal, grey matter and lesion, and the height of every voxel."""
-    parts, size = signals(contrast), np.array(grid.voxel_size)
+def true_parts(grid: Grid, options: CordOptions) -> tuple[CordTruth, dict[str, Array]]:
+    """What is known on a grid, and the shares of the tissues of the cord: white, gray, lesion."""
+    _, shares, height = rendered(signals("T2w"), grid, options.spine, options)
+    lesion = np.minimum(shares["lesion"], shares["cord"])
+    gray = np.minimum(shares["gray_matter"], shares["cord"] - lesion)
+    mixture = {"white": shares["cord"] - gray - lesion, "gray": gray, "lesion": lesion}
+    return _truth(grid, options.spine, shares, height), mixture
+
+
+def rendered(
+    parts: dict[str, Array], grid: Grid, spine: Spine, options: CordOptions
+) -> tuple[Array, dict[str, Array], Array]:
+    """Images without noise (..., C) of tissues with signals (C,), the shares of cord, canal, grey matter and lesion, and the
+    height of every voxel."""
+    size = np.array(grid.voxel_size)
     image = np.empty((*grid.shape, len(parts["air"])), np.float32)
     height, near = np.empty(grid.shape, np.float32), np.empty(grid.shape, bool)
     edge = float(np.sort(size)[:2].mean()) / spine.scale

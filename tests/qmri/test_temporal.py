@@ -42,6 +42,6 @@ def test_patch2self_takes_noise_away():
     left, had = (np.std((one.data - truth)[..., weighted]) for one in (made, noisy))
     assert left < 0.6 * had and made.data.min() >= 0
     assert np.array_equal(made.data[..., ~weighted], noisy.data[..., ~weighted])
-    assert np.std((patch2self(noisy, volumes(b_values), radius=1).data - truth)[..., weighted]) < 0.8 * had
+    assert np.std((patch2self(noisy, volumes(b_values), radius=1).data - truth)[..., weighted]) < 0.9 * had
     with pytest.raises(ValueError, match="ten|10"):
         patch2self(Volume(noisy.data[..., :8], noisy.grid), volumes(b_values[:8]))
