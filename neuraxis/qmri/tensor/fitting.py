@@ -37,7 +37,7 @@ def fitted(
     kept = np.ones((data.shape[2], data.shape[3]), bool)
     if motion is not None:
         kept[motion["slice"][motion["outlier"] == 1], motion["volume"][motion["outlier"] == 1]] = False
-    weighted = volumes["weighted"] == 1
+    weighted, b_vectors = volumes["weighted"] == 1, np.reshape(b_vectors, (3, -1))
     made = np.zeros((*data.shape[:3], 7), np.float32)
     for pattern in np.unique(kept, axis=0):
         slices = np.flatnonzero((kept == pattern).all(1))
