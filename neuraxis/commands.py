@@ -19,10 +19,10 @@ from neuraxis.artifacts import ARTIFACTS, Artifact
 from neuraxis.bids import tables
 from neuraxis.bids.derivatives import name_of, write_atomically, write_json
 from neuraxis.bids.nifti import image_bytes, read_image, read_warp, warp_bytes
-from neuraxis.engine import PlannedStep, Step, call
+from neuraxis.engine import Pipeline, PlannedStep, Step, call
 from neuraxis.errors import MissingInput, UsageError
 from neuraxis.options import families
-from neuraxis.pipelines import CORD_ANAT, CORD_MT, PIPELINES, TOOLS
+from neuraxis.pipelines import CORD_ANAT, CORD_BOLD, CORD_DWI, CORD_MT, PIPELINES, TOOLS
 from neuraxis.signature import Knob, Method, entries, sections
 from neuraxis.table import Table
 from neuraxis.volume import Volume
@@ -76,45 +76,56 @@ def outputs(argv: Sequence[str]) -> None:
     if given.markdown:
         print(outputs_table())
         return
-    for artifact in made():
+    for pipeline, artifact in made():
         if artifact.file:
             asked = {"always": "", "made": " (when a result is made of it)"}.get(
                 artifact.keep, f" (with --outputs {artifact.name})"
             )
-            print(
-                f"{artifact.name:<20} {_file_name(artifact.name)}\n{'':<20} {artifact.title}: {artifact.meaning}; {artifact.file.unit or '1'}{asked}"
-            )
+            said = f"{artifact.title}: {artifact.meaning}; {artifact.file.unit or '1'}{asked}"
+            print(f"{artifact.name:<20} {_file_name(artifact, pipeline)}\n{'':<20} {said}")
 
 
 def outputs_table() -> str:
     """Every output as a Markdown table."""
     lines = ["| name | file | what | unit in the file | written |", "|---|---|---|---|---|"]
-    for artifact in made():
+    for pipeline, artifact in made():
         if artifact.file:
             written = {"always": "always", "made": "on the way to a result"}.get(artifact.keep, f"`--outputs {artifact.name}`")
             lines.append(
-                f"| {artifact.name} | `{_file_name(artifact.name)}` | {artifact.title}: {artifact.meaning} | {artifact.file.unit} | {written} |"
+                f"| {artifact.name} | `{_file_name(artifact, pipeline)}` | {artifact.title}: {artifact.meaning} | {artifact.file.unit} | {written} |"
             )
     return "\n".join(lines)
 
 
-def made() -> list[Artifact]:
-    """What the pipelines make, in order."""
-    names = dict.fromkeys(name for pipeline in PIPELINES for step in pipeline.steps for name in step.makes)
-    return [ARTIFACTS[name] for name in names]
+def made() -> list[tuple[Pipeline, Artifact]]:
+    """What the pipelines make, in order, each with the first pipeline that makes it."""
+    found: dict[str, tuple[Pipeline, Artifact]] = {}
+    for pipeline in PIPELINES:
+        for name in (name for step in pipeline.steps for name in step.makes):
+            found.setdefault(name, (pipeline, ARTIFACTS[name]))
+    return list(found.values())
 
 
-def _file_name(name: str) -> str:
-    file = ARTIFACTS[name].file
+_EXAMPLE: dict[str, tuple[str, str, dict[str, str]]] = {
+    CORD_ANAT.name: ("T2w", "anat", {"space": "T2w"}),
+    CORD_MT.name: ("MTS", "anat", {"space": "MTS"}),
+    CORD_DWI.name: ("dwi", "dwi", {}),
+    CORD_BOLD.name: ("bold", "func", {"task": "rest"}),
+}
+"""Suffix, folder and entities of what a pipeline works on, for examples of names."""
+
+
+def _file_name(artifact: Artifact, pipeline: Pipeline) -> str:
+    file = artifact.file
     assert file is not None
-    pages = ((CORD_ANAT, "T2w"), (CORD_MT, "MTS"))
-    source = next((suffix for page, suffix in pages if any(name in step.makes for step in page.steps)), "")
+    source, folder, entities = _EXAMPLE.get(pipeline.name, ("MEGRE", "anat", {}))
     told = {key: value or source for key, value in file.entities}
-    space = {"space": source} if source and "from" not in told else {}
-    entities = space | ({"echo": "1"} if file.per_echo else {}) | told
-    extension = ".tsv" if ARTIFACTS[name].kind == "table" else ".nii.gz"
-    suffix = file.suffix or source or "MEGRE"
-    return f"sub-01/{file.folder}/" + name_of({"sub": "01", **entities}, suffix, extension)
+    entities = {key: value for key, value in entities.items() if key != "space" or "from" not in told}
+    entities = entities | ({"echo": "1"} if file.per_echo else {}) | told
+    extension = ".tsv" if artifact.kind == "table" else ".nii.gz"
+    suffix = source + file.suffix.removeprefix("+") if file.suffix[:1] in ("", "+") else file.suffix
+    place = folder if file.folder == "anat" else file.folder
+    return f"sub-01/{place}/" + name_of({"sub": "01", **entities}, suffix, extension)
 
 
 def _plain(value: Any) -> str:

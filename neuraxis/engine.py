@@ -73,7 +73,8 @@ class Pipeline:
     """An ordered tuple of steps over some inputs: the order on the page is the order of the run.
 
     `memory` is the measured need of a unit: MiB at rest, bytes per voxel, bytes per voxel and echo. `given`: what a step may
-    take although it is made further down, when it was given by hand.
+    take although it is made further down, when it was given by hand. `reads`: inputs that come from files or
+    not at all, though another pipeline makes what has the same name.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Pipeline:
     steps: tuple[Step, ...]
     memory: tuple[float, float, float] = (0, 0, 0)
     given: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
     def check(self) -> None:
         """ValueError when a step asks for a name that nothing above makes, or two steps make one thing."""

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuraxis.bids import brain, coils, cord, dataset, images, orientations, people, sidecar, spin_echo
+from neuraxis.bids import (
+    brain,
+    coils,
+    cord,
+    dataset,
+    gradients,
+    images,
+    orientations,
+    people,
+    series,
+    sidecar,
+    spin_echo,
+)
 from neuraxis.bids import magnetisation_transfer as mt
 from neuraxis.bids.dataset import Problem, Unit
 from neuraxis.cord.points import points_of
@@ -17,7 +30,7 @@ from neuraxis.engine import Pipeline
 from neuraxis.errors import MissingInput
 from neuraxis.numerics.upright import signal_on, tilt, upright_of
 from neuraxis.options import Options
-from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, CORD_MT, ORIENTATIONS, QSM, SPIN_ECHO
+from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, CORD_BOLD, CORD_DWI, CORD_MT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.qsm.sign import sign_evidence
 from neuraxis.volume import Volume
 
@@ -267,6 +280,32 @@ def _session_discs(unit: Unit, others: Others) -> dict[str, Any]:
     return lent | ({"session_warp": warps[0]} if warps else {})
 
 
+def _find_series(
+    suffix: str, options: Options, label: str, filters: dataset.Filters, files: Mapping[str, Iterable[Path]]
+) -> Found:
+    if options.brain:
+        return [], []
+    anatomical = _find_cord(options, label, filters, files)[0]
+    return series.series_units(options.bids_dir, label, suffix, filters, files, anatomical, everything=options.cord)
+
+
+def _series_facts(unit: Unit) -> Facts:
+    """b-values and directions of the gradients, where there are such tables."""
+    path = unit.magnitude[0]
+    inputs: dict[str, Any] = {}
+    times = images.shape_of(unit)[3]  # a single volume is told before anything is done
+    if unit.tables:
+        grid = images.grid_of_file(path, series=True)
+        inputs["b_values"], inputs["b_vectors"] = gradients.gradients(unit, grid, times)
+    strength = sidecar.field_strength(path, sidecar.metadata(path, unit.root))
+    return Facts(inputs, dict(unit.entities), strength)
+
+
+def _load_series(unit: Unit) -> tuple[dict[str, Any], list[str]]:
+    image, notes = series.load_series(unit)
+    return {"series": image}, notes
+
+
 KINDS = (
     Kind(SPIN_ECHO, _find_spin_echo, _gre_facts, _gre_images, _load_gre, "multi-echo spin echo"),
     Kind(BRAIN_ANAT, _find_t1w, _t1w_facts, lambda unit: ("magnitude",), _load_t1w,
@@ -278,6 +317,10 @@ KINDS = (
     Kind(CORD_ANAT, _find_cord, _cord_facts, lambda unit: ("image",), _load_cord, "anatomical image with a cord in view", _session_discs, True),
     Kind(CORD_MT, _find_mt, _mt_facts, lambda unit: ("image", *(name for name, _ in unit.beside)), mt.load_mt,
          "images with and without magnetisation transfer of a cord", _session_discs, True),  # fmt: skip
+    Kind(CORD_DWI, partial(_find_series, "dwi"), _series_facts, lambda unit: ("series",), _load_series,
+         "diffusion series with a cord in view", _session_discs, True),
+    Kind(CORD_BOLD, partial(_find_series, "bold"), _series_facts, lambda unit: ("series",), _load_series,
+         "functional series with a cord in view", _session_discs, True),
 )
 
 

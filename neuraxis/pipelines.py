@@ -14,7 +14,7 @@ from neuraxis.brain.statistics import region_statistics
 from neuraxis.brain.t1w import t1w_aligned, t1w_brain, t1w_position
 from neuraxis.brain.template_registration import gre_to_template, t1w_to_template
 from neuraxis.brain.tissues import t1w_tissues, tissues_from_t1w
-from neuraxis.cord import centerline, compression, discs, path, points, segmentation, structures, tissues
+from neuraxis.cord import centerline, compression, discs, motion, path, points, segmentation, structures, tissues
 from neuraxis.cord.aggregate import shape_levels
 from neuraxis.cord.bridges import tissue_bridges
 from neuraxis.cord.extraction.tract_metrics import tract_metrics
@@ -23,6 +23,9 @@ from neuraxis.cord.lesion_shares import lesion_levels, lesion_tracts
 from neuraxis.cord.lesions import lesions
 from neuraxis.cord.level_labels import continuous_levels, level_points, project_on_centerline
 from neuraxis.cord.levels import levels
+from neuraxis.cord.motion.confounds import confounds
+from neuraxis.cord.motion.means import mean_diffusion, mean_series, smooth_volumes
+from neuraxis.cord.motion.volumes import around_path, volumes
 from neuraxis.cord.new_points import create, from_seg
 from neuraxis.cord.normative import normative
 from neuraxis.cord.pam50 import shape_pam50
@@ -37,11 +40,13 @@ from neuraxis.cord.template import landmarks, objects
 from neuraxis.cord.template.registration import to_pam50
 from neuraxis.cord.warps import straightening_warps, to_fsl
 from neuraxis.engine import Family, Pipeline, Step
-from neuraxis.qmri import relaxometry, spin_echo
+from neuraxis.qmri import relaxometry, spin_echo, tensor
 from neuraxis.qmri.magnetisation_transfer.alignment import mt_off_as_it_is, mt_off_by_slice, t1w_as_it_is, t1w_by_slice
 from neuraxis.qmri.magnetisation_transfer.ratio import mtr
 from neuraxis.qmri.magnetisation_transfer.saturation import b1_on_image, mtsat
+from neuraxis.qmri.patch2self import patch2self
 from neuraxis.qmri.reversible import r2prime
+from neuraxis.qmri.temporal import tsnr
 from neuraxis.qsm import (
     b0,
     background,
@@ -238,6 +243,7 @@ CORD_ANAT = Pipeline(
     "Segmentation, levels and shape of the spinal cord in one anatomical image",
     inputs=("image", "sex", "age", "lesion", "compression", *_CORD_LENT, *_PAM50),
     given=("cord",),
+    reads=("image",),
     steps=(
         *_CORD_SEEN,
         Step(("level_points",), by=_only("level_points", "Vertebral bodies", level_points)),
@@ -290,7 +296,51 @@ CORD_MT = Pipeline(
     memory=(900, 60, 0),
 )
 
-PIPELINES = (SPIN_ECHO, BRAIN_ANAT, QSM, ORIENTATIONS, CORD_ANAT, CORD_MT)
+_STILL = (
+    Step(("motion_weights",), by=_only("motion_weights", "Where motion is looked for", around_path)),
+    Step(("corrected", "motion", "motion_quality"), by=Family.of(motion), lightly=("denoised",)),
+)
+"""How a series is brought to rest."""
+
+CORD_DWI = Pipeline(
+    "cord_dwi",
+    "Motion correction and diffusion tensor of the spinal cord",
+    inputs=("series", "b_values", "b_vectors", *_CORD_LENT, *_PAM50),
+    given=("cord",),
+    steps=(
+        Step(("volumes",), by=_only("volumes", "Kinds of volumes", volumes)),
+        Step(("denoised",), by=_only("series_denoising", "Denoising of the series", patch2self)),
+        *_STILL,
+        Step(("image", "b0_mean"), by=_only("mean_diffusion", "Mean images", mean_diffusion)),
+        *_CORD_SEEN,
+        *_CORD_TEMPLATE,
+        Step(("fa", "md", "ad", "rd", "v1"), by=Family.of(tensor)),
+        _tracts("fa", "md", "ad", "rd"),
+        Step(("smooth_volumes",), by=_only("series_smoothing", "Series smoothed along the cord", smooth_volumes)),
+    ),
+    memory=(900, 60, 24),
+)
+
+CORD_BOLD = Pipeline(
+    "cord_bold",
+    "Motion correction and temporal signal-to-noise ratio of a functional series of the spinal cord",
+    inputs=("series", "volumes", "denoised", *_CORD_LENT, *_PAM50),
+    given=("cord",),
+    reads=("volumes", "denoised"),
+    steps=(
+        *_STILL,
+        Step(("image",), by=_only("mean_series", "Mean image", mean_series)),
+        Step(("tsnr", "tsnr_before"), by=_only("tsnr", "Temporal signal-to-noise ratio", tsnr)),
+        *_CORD_SEEN,
+        *_CORD_TEMPLATE,
+        _tracts("tsnr"),
+        Step(("confounds",), by=_only("confounds", "Nuisance regressors", confounds)),
+        Step(("smooth_volumes",), by=_only("series_smoothing", "Series smoothed along the cord", smooth_volumes)),
+    ),
+    memory=(900, 60, 24),
+)
+
+PIPELINES = (SPIN_ECHO, BRAIN_ANAT, QSM, ORIENTATIONS, CORD_ANAT, CORD_MT, CORD_DWI, CORD_BOLD)
 
 TOOLS = (
     Step(

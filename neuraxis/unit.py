@@ -98,7 +98,7 @@ def asked(options: Options) -> frozenset[str]:
     """What `--outputs` names, and what another pipeline takes for that, or for its results where nothing is named."""
     wanted = set(options.outputs)
     for other in PIPELINES:
-        lent = {n for one in PIPELINES if one is not other for step in one.steps for n in step.makes} & set(other.inputs)
+        lent = {n for one in PIPELINES if one is not other for step in one.steps for n in step.makes} & set(other.inputs) - set(other.reads)
         needed = set(options.outputs or results(other))
         for step in reversed(other.steps):
             if needed & set(step.makes):
@@ -249,6 +249,8 @@ def store_of(task: Task, unit: Unit, facts: Facts) -> UnitStore:
         source=unit.source,
         sources=tuple(str(path.relative_to(unit.root)) for path in unit.paths()),
         shared=facts.metadata,
+        folder=unit.datatype if unit.series else "",
+        beside=unit.tables,
         asked=asked(task.options),
         force=task.options.force,
     )

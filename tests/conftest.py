@@ -114,6 +114,19 @@ def neck_pam50_out(common, neck_bids, neck_out, pam50_resources) -> Path:
     return _once(common / "neck" / "pam50", make)
 
 
+@pytest.fixture(scope="session")
+def series_bids(common) -> Path:
+    """A diffusion and a functional series of a simulated neck that moves."""
+    words = ("--cord", "--participants", 1, "--small", "--contrasts", "dwi", "bold")
+    return _once(common / "series" / "bids", lambda folder: neuraxis("simulate", folder, *words))
+
+
+@pytest.fixture(scope="session")
+def series_out(common, series_bids) -> Path:
+    """Results on `series_bids`, all as it comes."""
+    return _once(common / "series" / "out", lambda folder: neuraxis(series_bids, folder, "participant"))
+
+
 ALL = (
     "combined_magnitude",
     "mask",

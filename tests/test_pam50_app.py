@@ -70,7 +70,8 @@ def test_levels_are_the_phantom_s(neck_bids, neck_pam50_out, contrast):
     stem = f"sub-01/anat/sub-01_space-{contrast}_"
     found = nibabel.load(neck_pam50_out / f"{stem}seg-vertebrae_desc-PAM50_dseg.nii.gz")
     data, axis = np.asarray(found.dataobj), 2 if contrast == "T2starw" else 1
-    truth = {int(row["slice"]): float(row["level"]) for row in rows(neck_bids / "derivatives/truth" / f"{stem}desc-shape_morph.tsv") if row["level"] != "n/a"}
+    told = rows(neck_bids / "derivatives/truth" / f"{stem}desc-shape_morph.tsv")
+    truth = {int(row["slice"]): float(row["level"]) for row in told if row["level"] != "n/a"}
     labels = np.moveaxis(data, axis, 0)
     if nibabel.aff2axcodes(found.affine)[axis] == "I":
         labels = labels[::-1]

@@ -12,7 +12,16 @@ def _morphometry(what: str) -> File:
 
 ROWS: tuple[Artifact, ...] = (
     # what is given
-    row("image", "Cord image", "arbitrary", "(X, Y, Z)", "any contrast", view=View()),
+    row(
+        "image",
+        "Cord image",
+        "arbitrary",
+        "(X, Y, Z)",
+        "any contrast; of a series the mean after motion correction",
+        keep="always",
+        view=View(),
+        file=File("+ref", entities=(("desc", "mean"),), metadata=(("SkullStripped", False),), derived=True),
+    ),
     row("sex", "Sex", "", "()", "of the participant: F or M", kind="text"),
     row("age", "Age", "years", "()", "of the participant", kind="number"),
     row(
@@ -82,11 +91,6 @@ ROWS: tuple[Artifact, ...] = (
         kind="table",
         columns=columns.POINTS,
     ),
-    # maps that are measured in the tracts
-    row("fa", "Fractional anisotropy", "1", "(X, Y, Z)", "0 to 1"),
-    row("md", "Mean diffusivity", "mm2/s", "(X, Y, Z)", "mean of the three eigenvalues"),
-    row("ad", "Axial diffusivity", "mm2/s", "(X, Y, Z)", "the largest eigenvalue"),
-    row("rd", "Radial diffusivity", "mm2/s", "(X, Y, Z)", "mean of the two smaller eigenvalues"),
     # where the cord is
     row(
         "cord_path",

@@ -17,7 +17,8 @@ class View:
     """
 
     kind: Literal[
-        "map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions", "regions", "template", "tracts", "cordmap", "flicker"
+        "map", "outline", "mosaic", "sagittal", "curves", "normative", "lesions", "regions", "template", "tracts", "cordmap", "flicker",
+        "motion", "before", "ratio", "within",
     ] = "map"  # fmt: skip
     low: float | None = None
     high: float | None = None
@@ -30,11 +31,13 @@ class File:
 
     An entity of no value takes the suffix of the source. `unit` is the unit in the file (BIDS fixes it by suffix); it is
     changed at the door, in `bids/derivatives.py`.
-    `per_echo` writes one file per echo, with its `echo` entity; an empty `suffix` is that of the source. `twins` are more
+    `per_echo` writes one file per echo, with its `echo` entity; an empty `suffix` is that of the source, and one that
+    begins with + is added to it. `twins` are more
     `desc` values under which the same file stands: BIDS wants a magnitude beside every field map. A file of other hands is found
     under the same name, under the names of the artifacts in `also`, and under `given`, endings behind the name of the source
     (`_seg-manual` finds sub-01_T2w_seg-manual.nii.gz), and `bare`, endings behind its entities (`_mask` finds
     sub-01_mask.nii.gz, as QSMxT names it); `derived`: it follows from another artifact and is never given.
+    `beside`: the b-values and b-vectors of the source stand beside it, too.
     """
 
     suffix: str
@@ -48,6 +51,7 @@ class File:
     bare: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     derived: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Artifact:
     `within`: the range that a given file has to keep to. `names`: what the labels are called, for their table, or the
     volumes of a map of probabilities, for its sidecar.
     `pooled`: the tables of all participants are put into one at the level of the group.
+    `over_time`: a table of the volumes of a series, without columns that say whose it is, as programs for models want it.
     """
 
     name: str
@@ -87,6 +92,7 @@ class Artifact:
     names: Literal["", "vertebrae", "discs", "spinal_levels", "lesions", "regions", "nuclei"] = ""
     within: tuple[float, float] | None = None
     pooled: bool = False
+    over_time: bool = False
 
 
 def row(name: str, title: str, unit: str, shape: str, meaning: str, **more: object) -> Artifact:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from neuraxis.bids.files import Folder, layout, listed, parse_name
+from neuraxis.bids.files import DATATYPES, SERIES, Folder, layout, listed, parse_name
 from neuraxis.bids.filters import Filters, read_labels
 from neuraxis.errors import DataError, MissingInput, NeuraxisError, NothingSelected
 
@@ -68,6 +68,8 @@ class Unit:
     """The other images of the acquisition, by the name of their artifact: the one in `magnitude` stands for all."""
     coils: tuple[Unit, ...] = ()
     """Every coil of uncombined images, as a unit; the files of this one are those of the first."""
+    tables: tuple[Path, ...] = ()
+    """Files that are read with the image and hold no image: b-values and b-vectors."""
     coil_smoothing: float = 7.0
     """Gaussian over which the phase offset of a coil is averaged; mm."""
     flip: bool = False
@@ -83,7 +85,10 @@ class Unit:
     @property
     def name(self) -> str:
         """For example sub-01_ses-1_acq-x_run-1_MEGRE; what another pipeline makes of the same images has a name of its own."""
-        own = {"cord_anat": "_cord", "cord_mt": "_mt", "orientations": "_orientations", "brain_anat": "_brain"}
+        own = {
+            "cord_anat": "_cord", "cord_mt": "_mt", "cord_dwi": "_cord", "cord_bold": "_cord",
+            "orientations": "_orientations", "brain_anat": "_brain",
+        }  # fmt: skip
         return f"{self.stem}_{self.suffix}" + own.get(self.pipeline, "")
 
     @property
@@ -96,6 +101,11 @@ class Unit:
         """The name of the image without echo, part and extension; of several images, of the one that stands for all."""
         parsed = parse_name(self.magnitude[0].name) if self.beside else None
         return "_".join([*(f"{k}-{v}" for k, v in without_parts(parsed[0])), self.suffix]) if parsed else f"{self.stem}_{self.suffix}"
+
+    @property
+    def series(self) -> bool:
+        """Whether its image is many volumes over time."""
+        return self.datatype in SERIES
 
     @property
     def collides(self) -> bool:
@@ -129,7 +139,7 @@ class Unit:
             return tuple(path for one in self.orientations for path in one.paths())
         if self.coils:
             return tuple(path for coil in self.coils for path in coil.paths())
-        return tuple(path for paths in (*self.parts().values(), *(more for _, more in self.beside)) for path in paths)
+        return (*(path for paths in (*self.parts().values(), *(more for _, more in self.beside)) for path in paths), *self.tables)
 
 
 def participants(bids_dir: Path) -> list[str]:
@@ -205,8 +215,12 @@ def labelled_members(
     filters: Filters | None,
     files: Mapping[str, Iterable[Path]] | None,
     suffixes: Sequence[str],
+    folders: Sequence[str] = DATATYPES,
 ) -> tuple[list[list[Member]], list[Problem]]:
-    """The wanted images of a participant by acquisition, those with `part` and those with these `suffixes`; and what is wrong."""
+    """The wanted images of a participant by acquisition, those with `part` and those with these `suffixes`; and what is wrong.
+
+    Only what lies in `folders` is looked at.
+    """
     whole = f"sub-{participant}"
     if not _LABEL.fullmatch(participant):
         error = DataError(f"The label of the folder {whole} is not one of BIDS.", "Use letters and digits only.")
@@ -215,6 +229,7 @@ def labelled_members(
         paths = sorted(files.get(participant, ()) if files else listed(bids_dir, participant))
     except NeuraxisError as unreadable:
         return [], [(whole, unreadable)]
+    paths = [path for path in paths if path.parent.name in folders]
     groups, strays = _grouped(paths, participant, filters or Filters(), suffixes)
     problems: list[Problem] = []
     if strays:

@@ -21,6 +21,7 @@ import numpy as np
 from neuraxis import __version__
 from neuraxis.artifacts import ARTIFACTS, Artifact
 from neuraxis.bids import tables
+from neuraxis.bids.gradients import as_rows
 from neuraxis.bids.nifti import change_unit, echo_by_echo, image_bytes, read_image, read_warp, warp_bytes
 from neuraxis.engine import PlannedStep
 from neuraxis.errors import OutputError
@@ -31,7 +32,7 @@ nibabel = lazy.load("nibabel")
 
 ORDER = (
     "tpl sub ses sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi space split "
-    "recording chunk atlas seg scale res den label from to mode desc"
+    "recording chunk atlas seg scale model param stat res den label from to mode desc"
 ).split()
 """The order of entities in a BIDS name (BIDS 1.11.1, appendix "Entities")."""
 
@@ -91,6 +92,10 @@ class UnitStore:
     source: str
     sources: tuple[str, ...]
     shared: dict[str, Any] = field(default_factory=dict)
+    folder: str = ""
+    """Where the derivatives of a series lie that those of an anatomical image have in anat/."""
+    beside: tuple[Path, ...] = ()
+    """Files that stand beside the source, and beside a series that is made of it."""
     asked: frozenset[str] = frozenset()
     force: bool = False
     fresh: set[str] = field(default_factory=set)
@@ -112,9 +117,11 @@ class UnitStore:
         if "ses" in entities:
             folder /= f"ses-{entities['ses']}"
         echoes = [{"echo": label} for label in self.echoes] if artifact.file.per_echo and self.echoes else [{}]
-        suffix = artifact.file.suffix or self.suffix
+        told_suffix = artifact.file.suffix
+        suffix = self.suffix + told_suffix.removeprefix("+") if told_suffix[:1] in ("", "+") else told_suffix
         extension = ".tsv" if artifact.kind == "table" else ".nii.gz"
-        return [folder / artifact.file.folder / name_of({**entities, **one}, suffix, extension) for one in echoes]
+        place = self.folder if self.folder and artifact.file.folder == "anat" else artifact.file.folder
+        return [folder / place / name_of({**entities, **one}, suffix, extension) for one in echoes]
 
     def _sidecar(self, path: Path) -> Path:
         return path.with_name(path.name.removesuffix(".nii.gz").removesuffix(".tsv") + ".json")
@@ -173,6 +180,8 @@ class UnitStore:
                 sidecar.unlink()
             content = (warp_bytes if artifact.kind == "warp" else image_bytes)(Volume(part, value.grid))
             text = self.metadata(artifact, key, by, number if file.per_echo else None)
+            for other in self.beside if file.beside else ():
+                write_atomically(sidecar.with_suffix(other.suffix), as_rows(other))
             for twin in (*self._twins(path, file.twins), path):  # the sidecar that `has` looks at comes last of all
                 write_atomically(twin, content)
                 if artifact.kind == "labels" and artifact.names:
@@ -200,8 +209,12 @@ class UnitStore:
         who = {"participant_id": f"sub-{self.entities['sub']}", "image": self.source}
         if "ses" in self.entities:
             who["session_id"] = f"ses-{self.entities['ses']}"
-        write_atomically(path, tables.text(value, artifact, who))
-        write_json(sidecar, self.metadata(artifact, key, by, None) | tables.dictionary(value, artifact))
+        if artifact.over_time:
+            text, meaning = tables.plain_text(value), tables.plain_dictionary(value, artifact)
+        else:
+            text, meaning = tables.text(value, artifact, who), tables.dictionary(value, artifact)
+        write_atomically(path, text)
+        write_json(sidecar, self.metadata(artifact, key, by, None) | meaning)
         return tables.read(path, artifact)
 
     def _save_work(self, name: str, key: str, **arrays: Any) -> None:

@@ -14,6 +14,9 @@ from neuraxis.errors import MissingInput, UsageError
 DATATYPES = ("anat", "swi")
 """Folders that hold gradient-echo images; swi is of BEP004."""
 
+SERIES = ("dwi", "func")
+"""Folders that hold volumes over time."""
+
 _NAME = re.compile(r"((?:[A-Za-z0-9]+-[A-Za-z0-9+]+_)+)([A-Za-z0-9]+)(\.nii|\.nii\.gz)")
 
 
@@ -32,7 +35,7 @@ def layout(bids_dir: Path, labels: Iterable[str], database: Path | None = None) 
     return _indexed(Path(bids_dir), labels, database) if database else {}
 
 
-def listed(bids_dir: Path, participant: str, datatypes: Iterable[str] = DATATYPES) -> Iterator[Path]:
+def listed(bids_dir: Path, participant: str, datatypes: Iterable[str] = (*DATATYPES, *SERIES)) -> Iterator[Path]:
     """The files in folders of a participant and of its sessions. Broken links too: the error must name them."""
     base = bids_dir / f"sub-{participant}"
     try:
@@ -88,6 +91,6 @@ def _indexed(bids_dir: Path, labels: Iterable[str], database: Path) -> dict[str,
         if below.parts[0] == "..":
             raise UsageError(f"The pybids database in {database} is of another data set: it holds {text}.", hint)
         label = below.parts[0].removeprefix("sub-")
-        if label in found and below.parent.name in DATATYPES:
+        if label in found and below.parent.name in (*DATATYPES, *SERIES):
             found[label].append(bids_dir / below)
     return found

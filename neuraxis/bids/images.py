@@ -61,16 +61,20 @@ def shape_of(unit: Unit) -> tuple[int, int, int, int]:
     """X, Y, Z and E of what a unit is worked on as, from the header of its first image; E: or head positions that it joins."""
     parts = list(unit.parts().values())
     header = _header(parts[0][0], _unpacked(parts[0][0], _HEADER_BYTES))
+    if unit.series:
+        x, y, z, times = _series_shape(parts[0][0], header)
+        return x, y, z, times
     shape = _shape(parts[0][0], header)
     if unit.upright and (target := upright_of(_grid(parts[0][0], header, shape))):
         shape = target.shape
     return *shape, len(unit.orientations) or len(parts[0])
 
 
-def grid_of_file(path: Path) -> Grid:
-    """The grid of an image, from its header."""
+def grid_of_file(path: Path, *, series: bool = False) -> Grid:
+    """The grid of an image, or of the volumes of a series, from its header."""
     header = _header(path, _unpacked(path, _HEADER_BYTES))
-    return _grid(path, header, _shape(path, header))
+    x, y, z = (_series_shape if series else _shape)(path, header)[:3]
+    return _grid(path, header, (x, y, z))
 
 
 def load_gre(unit: Unit) -> Loaded:
@@ -124,7 +128,21 @@ def read_volume(path: Path) -> tuple[Array, Grid, tuple[float, float]]:
     content = _unpacked(path)
     header = _header(path, content)
     shape = _shape(path, header)
-    grid = _grid(path, header, shape)
+    return _numbers(path, content, header, shape, _grid(path, header, shape))
+
+
+def read_series(path: Path) -> tuple[Array, Grid]:
+    """The numbers of a 4-D NIfTI image after its slope, (X, Y, Z, T), and the grid of its volumes."""
+    content = _unpacked(path)
+    header = _header(path, content)
+    shape = _series_shape(path, header)
+    data, grid, _ = _numbers(path, content, header, shape, _grid(path, header, shape[:3]))
+    return data, grid
+
+
+def _numbers(
+    path: Path, content: bytes, header: Any, shape: tuple[int, ...], grid: Grid
+) -> tuple[Array, Grid, tuple[float, float]]:
     slope, inter = header.get_slope_inter()
     try:
         kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
@@ -193,7 +211,17 @@ def _header(path: Path, content: bytes) -> Any:
     raise DataError(f"{path} is not a NIfTI image.", "Convert it to NIfTI.")
 
 
-def _shape(path: Path, header: Any) -> tuple[int, int, int]:
+def _series_shape(path: Path, header: Any) -> tuple[int, int, int, int]:
+    shape = _dimensions(path, header)
+    if len(shape) != 4 or min(shape) < 1:
+        said = " x ".join(map(str, shape)) or "nothing"
+        what = "one volume" if len(shape) == 3 else f"{len(shape)} dimensions"
+        raise DataError(f"{path} holds {what} ({said}), not volumes over time.", "A series needs two volumes or more.")
+    return shape[0], shape[1], shape[2], shape[3]
+
+
+def _dimensions(path: Path, header: Any) -> tuple[int, ...]:
+    """The shape without last axes of one, of an image of real numbers."""
     try:
         shape = tuple(int(n) for n in header.get_data_shape())
         dtype = header.get_data_dtype()
@@ -201,6 +229,16 @@ def _shape(path: Path, header: Any) -> tuple[int, int, int]:
         raise _damaged(path, error) from error
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
+    if dtype.kind not in "iuf":
+        raise DataError(
+            f"{path} holds {'complex numbers' if dtype.kind == 'c' else 'colours'}, not real numbers.",
+            "Split it into parts.",
+        )
+    return shape
+
+
+def _shape(path: Path, header: Any) -> tuple[int, int, int]:
+    shape = _dimensions(path, header)
     said = " x ".join(map(str, shape)) or "nothing"
     if len(shape) > 3:
         raise DataError(
@@ -211,11 +249,6 @@ def _shape(path: Path, header: Any) -> tuple[int, int, int]:
         raise DataError(f"{path} is {len(shape)}-D ({said}).", "A 3-D image is needed.")
     if min(shape) < 1:
         raise DataError(f"{path} is empty ({said}).")
-    if dtype.kind not in "iuf":
-        raise DataError(
-            f"{path} holds {'complex numbers' if dtype.kind == 'c' else 'colours'}, not real numbers.",
-            "Split it into parts.",
-        )
     return shape[0], shape[1], shape[2]
 
 

@@ -24,7 +24,7 @@ _STRONGEST_FIELD_T = 25.0
 _LONGEST_REPETITION_S = 30.0
 _LARGEST_ANGLE_DEG = 180.0
 
-_JSON_NAME = re.compile(r"((?:[A-Za-z0-9]+-[A-Za-z0-9+]+_)*)([A-Za-z0-9]+)\.json")
+_BESIDE_NAME = re.compile(r"((?:[A-Za-z0-9]+-[A-Za-z0-9+]+_)*)([A-Za-z0-9]+)\.[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     return content
 
 
-def sidecars(image: Path, root: Path) -> list[Path]:
-    """The sidecars that apply to an image by the inheritance principle, the strongest last.
+def sidecars(image: Path, root: Path, extension: str = ".json") -> list[Path]:
+    """The sidecars, or other files beside it of an `extension`, that apply to an image by the inheritance principle, the strongest last.
 
     A sidecar applies when it lies in the folder of the image or above, has the same suffix, and the image has all its entities.
     Lower folders are stronger; in one folder, more entities are.
@@ -71,8 +71,8 @@ def sidecars(image: Path, root: Path) -> list[Path]:
     for depth in range(len(below) + 1):
         folder = root.joinpath(*below[:depth])
         level = []
-        for path in folder.glob(f"*{suffix}.json"):
-            match = _JSON_NAME.fullmatch(path.name)
+        for path in folder.glob(f"*{suffix}{extension}"):
+            match = _BESIDE_NAME.fullmatch(path.name)
             if match and match[2] == suffix:
                 pairs = [pair.split("-", 1) for pair in match[1].rstrip("_").split("_") if pair]
                 if all(entities.get(key) == value for key, value in pairs):

@@ -11,6 +11,9 @@ import numpy as np
 from neuraxis.artifacts import ARTIFACTS
 from neuraxis.cord.vertebrae import spinal_level_name, vertebra_name
 from neuraxis.report.cord_lesion import lesion_view
+from neuraxis.report.cord_maps import maps
+from neuraxis.report.cord_motion import chart, film
+from neuraxis.report.cord_motion import said as motion_said
 from neuraxis.report.cord_sagittal import distrust, sagittal
 from neuraxis.report.cord_slices import Scale, mosaic, upright
 from neuraxis.report.curves import STEEP, curves, normative_curve, shown
@@ -52,7 +55,7 @@ def draw_cord(kind: str, name: str, seen: Mapping[str, Any]) -> list[Picture]:
     Parameters
     ----------
     kind
-        Of its view: mosaic, sagittal, curves, normative, lesions, template, tracts, cordmap or flicker.
+        Of its view: mosaic, sagittal, curves, normative, lesions, template, tracts, cordmap, flicker, before, motion, ratio or within.
     name
         The artifact.
     seen
@@ -72,6 +75,10 @@ def draw_cord(kind: str, name: str, seen: Mapping[str, Any]) -> list[Picture]:
         "tracts": _tracts,
         "cordmap": _map,
         "flicker": _flicker,
+        "before": _before,
+        "motion": _motion,
+        "ratio": _ratio,
+        "within": _within,
     }.get(kind)
     if draw is None:
         raise ValueError(f"there is no view {kind!r} of the cord")
@@ -322,3 +329,37 @@ def _tracts(name: str, seen: Mapping[str, Any]) -> list[Picture]:
     text = f"{_said(name)} The whole cord: map (maximum a posteriori) with the standard deviation over the voxels; the left side "
     text += "round, the right side square, what is not trusted grey and hollow."
     return [] if png is None else [Picture("", png, text, None)]
+
+
+def _before(name: str, seen: Mapping[str, Any]) -> list[Picture]:
+    series, weights, motion = (seen.get(one) for one in ("series", "motion_weights", "motion"))
+    if series is None or weights is None or motion is None:
+        return []
+    text = f"{_said(name)} The slice that moved most, one volume after the other (it moves): before on the left, after on the right."
+    return [Picture("", film(series, seen[name], weights, motion, seen.get("volumes")), text, None)]
+
+
+def _motion(name: str, seen: Mapping[str, Any]) -> list[Picture]:
+    text = f"{_said(name)} {motion_said(seen.get('motion_quality'), seen[name])}"
+    return [Picture("", chart(seen[name]), text, None)]
+
+
+def _ratio(name: str, seen: Mapping[str, Any]) -> list[Picture]:
+    weights, before = seen.get("motion_weights"), seen.get("tsnr_before")
+    if weights is None or before is None:
+        return []
+    high = float(np.percentile(seen[name].data[weights.data > 0.5], 98)) or 1.0
+    png = maps({"before": before, "after": seen[name]}, weights, _cord(seen), seen.get("centerline"), (0.0, high), "tSNR")
+    return [Picture("", png, f"{_said(name)} Before (above) and after (below), on one scale; from the top down.", None)]
+
+
+def _within(name: str, seen: Mapping[str, Any]) -> list[Picture]:
+    cord, artifact = _cord(seen), ARTIFACTS[name]
+    if cord is None or artifact.view is None:
+        return []
+    scale = 1e3 if artifact.unit == "mm2/s" else 1.0
+    shown = Volume(seen[name].data * np.float32(scale), seen[name].grid)
+    limits = (scale * (artifact.view.low or 0.0), scale * (artifact.view.high or 1.0))
+    unit = "10⁻³ mm²/s" if scale > 1 else name.upper()
+    png = maps({"": shown}, None, cord, seen.get("centerline"), limits, unit)
+    return [Picture("", png, f"{_said(name)} Axial slices with the outline of the cord, from the top down.", None)]

@@ -81,15 +81,15 @@ def cord_phantom(options: CordOptions) -> CordPhantom:
     for number, contrast in enumerate(options.contrasts):
         grid = image_grid(contrast, options)
         parts = signals(contrast)
-        clean, shares, height = _render(parts, grid, spine, options)
+        clean, shares, height = rendered(parts, grid, spine, options)
         known = _truth(grid, spine, shares, height)
         if contrast in SATURATED:
             motion = slice_motion(clean.shape[-1], grid.shape[2], options.motion, options.seed)
             for image, moved in enumerate(motion):
                 if moved.any():
                     one = {name: values[image : image + 1] for name, values in parts.items()}
-                    clean[..., image] = _render(one, grid, spine, options, moved)[0][..., 0]
-            maps = _render(mt_properties(contrast), grid, spine, replace(options, bias=0.0))[0]
+                    clean[..., image] = rendered(one, grid, spine, options, moved)[0][..., 0]
+            maps = rendered(mt_properties(contrast), grid, spine, replace(options, bias=0.0))[0]
             known = replace(known, motion=motion, maps={name: Volume(maps[..., n], grid) for n, name in enumerate(MT_MAPS)})
         noisy = _noise(clean, options, number)
         volumes[contrast] = Volume(noisy[..., 0] if noisy.shape[-1] == 1 else noisy, grid)
@@ -122,7 +122,16 @@ def image_grid(contrast: str, options: CordOptions) -> Grid:
     return Grid.of(shape, matrix)
 
 
-def _render(
+def true_parts(grid: Grid, options: CordOptions) -> tuple[CordTruth, dict[str, Array]]:
+    """What is known on a grid, and the shares of the tissues of the cord: white, gray, lesion."""
+    _, shares, height = rendered(signals("T2w"), grid, options.spine, options)
+    lesion = np.minimum(shares["lesion"], shares["cord"])
+    gray = np.minimum(shares["gray_matter"], shares["cord"] - lesion)
+    mixture = {"white": shares["cord"] - gray - lesion, "gray": gray, "lesion": lesion}
+    return _truth(grid, options.spine, shares, height), mixture
+
+
+def rendered(
     parts: dict[str, Array], grid: Grid, spine: Spine, options: CordOptions, motion: Array | None = None
 ) -> tuple[Array, dict[str, Array], Array]:
     """Images (..., C) of what `parts` says of every tissue (C,), without noise, the shares of cord, canal, grey matter and lesion, and the

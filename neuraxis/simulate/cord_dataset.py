@@ -19,6 +19,8 @@ from neuraxis.simulate.cord_options import (
     CordOptions,
     participant,
 )
+from neuraxis.simulate.cord_series import ECHO_TIME, SERIES, CordSeries, cord_series
+from neuraxis.simulate.cord_series import REPETITION_TIME as SERIES_REPETITION
 from neuraxis.simulate.dataset import save, write, write_json
 from neuraxis.table import Table
 from neuraxis.volume import Volume
@@ -63,7 +65,7 @@ def simulate_cord(
     small
         Few voxels, for quick tests.
     contrasts
-        Images to make: T1w, T2w, T2starw, MEGRE, MTS, MTR.
+        Images to make: T1w, T2w, T2starw, MEGRE, MTS, MTR, and the series dwi and bold.
     with_labels
         Whether derivatives/labels holds the disc labels, as if an expert had set them.
     compression_level
@@ -80,8 +82,8 @@ def simulate_cord(
     root = Path(folder)
     truth = root / "derivatives" / "truth"
     options = CordOptions(
-        contrasts=tuple(contrasts), small=small, compression_level=compression_level, lesion=lesion, motion=motion,
-        seed=seed,
+        contrasts=tuple(one for one in contrasts if one not in SERIES), small=small, compression_level=compression_level,
+        lesion=lesion, motion=motion, seed=seed,
     )  # fmt: skip
     _describe(root, truth, with_labels)
     rows = ["participant_id\tage\tsex"]
@@ -98,6 +100,8 @@ def simulate_cord(
                 discs = phantom.truth[contrast].discs
                 place = root / "derivatives" / "labels" / subject / "anat" / name
                 save(place, discs.data.astype(np.uint8), discs.grid, {"SpatialReference": "orig"})
+        for suffix in (one for one in SERIES if one in contrasts):
+            _write_series(root, truth, subject, suffix, cord_series(suffix, varied))
     write(root / "participants.tsv", "\n".join(rows) + "\n")
 
 
@@ -121,6 +125,32 @@ def _write_images(folder: Path, subject: str, contrast: str, volume: Volume) -> 
     for number, name in enumerate(_image_names(contrast)):
         stored = np.rint(np.clip(data[..., number], 0, 65535)).astype(np.uint16)
         save(folder / f"{subject}_{name}", stored, volume.grid, _sidecar(contrast, number))
+
+
+def _write_series(root: Path, truth: Path, subject: str, suffix: str, series: CordSeries) -> None:
+    """A series with its tables, and its truth: shifts of every slice, cord, tensor."""
+    folder = "dwi" if suffix == "dwi" else "func"
+    stem = subject if suffix == "dwi" else f"{subject}_task-rest"
+    sidecar: dict[str, object] = {
+        "Manufacturer": "simulated", "MagneticFieldStrength": 3.0, "BodyPart": "SPINE", "MRAcquisitionType": "2D",
+        "EchoTime": ECHO_TIME[suffix], "RepetitionTime": SERIES_REPETITION[suffix],
+    }  # fmt: skip
+    if suffix == "bold":
+        sidecar["TaskName"] = "rest"
+    stored = np.rint(np.clip(series.volume.data, 0, 65535)).astype(np.uint16)
+    place = root / subject / folder / f"{stem}_{suffix}"
+    save(place, stored, series.volume.grid, sidecar)
+    for table, ending in ((series.b_values, "bval"), (series.b_vectors, "bvec")):
+        if table is not None:
+            rows = [" ".join(f"{value:.6g}" for value in row) for row in np.atleast_2d(table)]
+            write(place.with_name(f"{place.name}.{ending}"), "\n".join(rows) + "\n")
+    known = truth / subject / folder
+    save(known / f"{stem}_label-SC_mask", series.truth.cord_mask.data.astype(np.uint8), series.volume.grid, {"Type": "ROI"})
+    save(known / f"{stem}_label-SC_probseg", series.truth.cord.data, series.volume.grid, {})
+    write(known / f"{stem}_desc-motion_timeseries.tsv", _tsv(series.shifts))
+    for name, volume in (("fa", series.fa), ("md", series.md)):
+        if volume is not None:
+            save(known / f"{stem}_model-tensor_param-{name}_dwimap", volume.data, volume.grid, {})
 
 
 def _sidecar(contrast: str, number: int) -> Mapping[str, object]:
@@ -223,7 +253,7 @@ def _describe(root: Path, truth: Path, with_labels: bool) -> None:
     write_json(truth / "dataset_description.json", {**derived, "Name": "Truth of the necks", "GeneratedBy": [made]})
     write(root / "README", _README)
     write(truth / "README", _README)
-    write(truth / ".bidsignore", "*_morph.*\n")  # BIDS has no name for a table along the cord
+    write(truth / ".bidsignore", "*_morph.*\n*_timeseries.*\n*_dwimap.*\n")  # BIDS has no names for these
     rows = "".join(f"{level}\t{vertebra_name(level)}\n" for level in range(1, 14))
     write(truth / "desc-levels_dseg.tsv", f"index\tname\n{rows}")
     rows = "".join(f"{disc}\t{disc_name(disc)}\n" for disc in range(1, 14))

@@ -222,13 +222,13 @@ def test_only_the_participants_own_folders_are_read(tmp_path, monkeypatch):
     for number in range(20):
         label = f"{number:02d}"
         touch(tmp_path, *[f"sub-{label}_ses-{s}_echo-{e}_part-phase_MEGRE" for s in (1, 2) for e in (1, 2, 3)])
-    (tmp_path / "sub-00/ses-1/func").mkdir()
+    (tmp_path / "sub-00/ses-1/perf").mkdir()
     seen: list[str] = []
     for name in ("scandir", "listdir"):
         plain = getattr(os, name)
         monkeypatch.setattr(os, name, lambda path=".", plain=plain: (seen.append(str(path)), plain(path))[1])
     assert len(names(tmp_path, "00")) == 2
-    assert seen and all("sub-00" in path for path in seen) and not any(path.endswith("func") for path in seen)
+    assert seen and all("sub-00" in path for path in seen) and not any(path.endswith("perf") for path in seen)
     assert len([path for path in seen if os.path.isdir(path)]) == 3  # the participant, and anat/ of two sessions
 
 

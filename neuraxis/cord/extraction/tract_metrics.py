@@ -26,6 +26,7 @@ def tract_metrics(
     md: Volume | None = None,
     ad: Volume | None = None,
     rd: Volume | None = None,
+    tsnr: Volume | None = None,
     r2star: Volume | None = None,
     t2star: Volume | None = None,
     chi: Volume | None = None,
@@ -74,6 +75,8 @@ def tract_metrics(
         Axial diffusivity; mm2/s, (X, Y, Z).
     rd
         Radial diffusivity; mm2/s, (X, Y, Z).
+    tsnr
+        Temporal signal-to-noise ratio; (X, Y, Z).
     r2star
         R2*; 1/s, (X, Y, Z).
     t2star
@@ -119,8 +122,8 @@ def tract_metrics(
             "noise_variance and label_variance must be above 0, least_voxels 0 or more, least_known 0 to 1, most_inflation 1 or more"
         )
     given = {
-        "image": image, "mtr": mtr, "mtsat": mtsat, "mt_t1": mt_t1, "fa": fa, "md": md, "ad": ad, "rd": rd, "r2star": r2star,
-        "t2star": t2star, "chi": chi,
+        "image": image, "mtr": mtr, "mtsat": mtsat, "mt_t1": mt_t1, "fa": fa, "md": md, "ad": ad, "rd": rd, "tsnr": tsnr,
+        "r2star": r2star, "t2star": t2star, "chi": chi,
     }  # fmt: skip
     maps = {name: one for name, one in given.items() if one is not None}
     if not maps:

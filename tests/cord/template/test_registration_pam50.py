@@ -198,7 +198,10 @@ def test_a_wrong_shape_is_told(template):
 
 @pytest.mark.parametrize(
     "knobs",
-    [{"steps": "centre magic"}, {"sections": "both"}, {"width": 5.0}, {"centre_smoothing": -1.0}, {"least_dice": 2.0}, {"steps": "gray"}, {"steps": "tissue"}],
+    [
+        {"steps": "centre magic"}, {"sections": "both"}, {"width": 5.0}, {"centre_smoothing": -1.0}, {"least_dice": 2.0},
+        {"steps": "gray"}, {"steps": "tissue"}, {"steps": "image_rotation"},
+    ],  # fmt: skip
 )
 def test_wrong_knobs(template, knobs):
     cord, _ = phantom()

@@ -1,0 +1,84 @@
+"""Which diffusion and functional series of a participant show the spinal cord, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from neuraxis.bids.cord import in_view
+from neuraxis.bids.dataset import Problem, Unit, labelled_members, natural, without_parts
+from neuraxis.bids.files import SERIES
+from neuraxis.bids.filters import Filters
+from neuraxis.bids.gradients import tables_of
+from neuraxis.bids.images import check_values, grid_of_file, read_series
+from neuraxis.errors import DataError, NeuraxisError
+from neuraxis.volume import Volume
+
+PIPELINE = {"dwi": "cord_dwi", "bold": "cord_bold"}
+"""Suffix of a series -> the pipeline that works on it."""
+
+
+def series_units(
+    bids_dir: Path,
+    participant: str,
+    suffix: str,
+    filters: Filters | None = None,
+    files: Mapping[str, Iterable[Path]] | None = None,
+    references: Sequence[Unit] = (),
+    *,
+    everything: bool = False,
+) -> tuple[list[Unit], list[Problem]]:
+    """The series of one participant with this suffix (dwi or bold) that show the cord, and those that cannot be used.
+
+    Whether the cord is in view is told as for other images (`in_view`). `references` are the participant's anatomical images
+    of the cord: the best of the session tells the vertebral levels.
+    """
+    root = Path(bids_dir)
+    groups, problems = labelled_members(root, participant, filters, files, (suffix,), SERIES)
+    units: list[Unit] = []
+    for members in groups:
+        chosen = [(entities, path) for entities, own, path in members if own == suffix and entities.get("part", "mag") == "mag"]
+        if not chosen:
+            continue
+        entities, image = chosen[0]
+        unit = Unit(
+            root, participant, entities.get("ses"), without_parts(entities), suffix, image.parent.name, magnitude=(image,),
+            pipeline=PIPELINE[suffix],
+        )  # fmt: skip
+        try:
+            grid = grid_of_file(image, series=True)  # a single volume, or what cannot be placed, is told here
+            view = "cord" if everything else in_view(unit, grid)
+            if view == "brain":
+                continue
+            if len(chosen) > 1:
+                raise DataError(f"{image} and {chosen[1][1].name} are echoes of one series.", "Combine the echoes first, or keep one.")
+            if suffix == "dwi":
+                unit = replace(unit, tables=tables_of(image, root))
+        except NeuraxisError as error:
+            problems.append((unit.name, error))
+            continue
+        units.append(_referred(unit if view == "cord" else replace(unit, sure=False), references))
+    return sorted(units, key=lambda one: natural(one.name)), problems
+
+
+def _referred(unit: Unit, references: Sequence[Unit]) -> Unit:
+    """The unit with the image of its session that its levels come from: that to which the others of the session refer."""
+    own = [one for one in references if one.session == unit.session and one.sure]
+    best = next((one.reference for one in own if one.reference), None) or next((one for one in own if one.tells), None)
+    return replace(unit, reference=best or (own[0] if own else None))
+
+
+def load_series(unit: Unit) -> tuple[Volume, list[str]]:
+    """The volumes of a unit, (X, Y, Z, T); and what was decided."""
+    path = unit.magnitude[0]
+    data, grid = read_series(path)
+    values = np.ascontiguousarray(data, np.float32)
+    check_values(path, "", values)
+    notes = []
+    if values.min() < 0:
+        values = values.clip(min=0)
+        notes.append("Series: values below zero were set to zero.")
+    return Volume(values, grid), notes

@@ -1,0 +1,88 @@
+"""The mean image of a series without motion, on which the cord is looked for; and the series smoothed along the cord."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuraxis.cord.motion.slicewise import robust_mean
+from neuraxis.cord.smoothing import smooth_along_cord
+from neuraxis.table import Table
+from neuraxis.volume import Array, Volume
+
+
+def mean_diffusion(corrected: Volume, motion: Table, volumes: Table) -> tuple[Volume, Volume]:
+    """Means of the diffusion-weighted volumes and of those at b = 0, without the slices that are outliers.
+
+    Parameters
+    ----------
+    corrected
+        Diffusion series without motion; any unit, (X, Y, Z, T).
+    motion
+        Motion of every slice; columns volume, slice, outlier.
+    volumes
+        Which volumes are diffusion-weighted; column weighted.
+
+    Returns
+    -------
+    Mean of the diffusion-weighted volumes and of those at b = 0; unit and grid of the series.
+    """
+    weighted = volumes["weighted"] == 1
+    return _mean(corrected, motion, weighted), _mean(corrected, motion, ~weighted)
+
+
+def mean_series(corrected: Volume, motion: Table) -> Volume:
+    """Mean over time, without the slices that are outliers.
+
+    Parameters
+    ----------
+    corrected
+        Series without motion; any unit, (X, Y, Z, T).
+    motion
+        Motion of every slice; columns volume, slice, outlier.
+
+    Returns
+    -------
+    Mean; unit and grid of the series.
+    """
+    return _mean(corrected, motion, np.ones(corrected.data.shape[3], bool))
+
+
+def _mean(corrected: Volume, motion: Table, chosen: Array) -> Volume:
+    upright = corrected.oriented("RAS")
+    outlier = np.zeros((upright.data.shape[2], upright.data.shape[3]), bool)
+    outlier[motion["slice"], motion["volume"]] = motion["outlier"] == 1
+    mean = robust_mean(np.asarray(upright.data, np.float32)[..., chosen], outlier[:, chosen])
+    return Volume(np.ascontiguousarray(mean, np.float32), upright.grid).onto(corrected.grid)
+
+
+def smooth_volumes(corrected: Volume, centerline: Table, *, sigma_is: float = 6.0, width: float = 35.0) -> Volume:
+    """Gaussian smoothing of every volume along the cord, and not across it.
+
+    Parameters
+    ----------
+    corrected
+        Series without motion; any unit, (X, Y, Z, T).
+    centerline
+        Centerline of the cord; columns x_mm, y_mm, z_mm in RAS+ mm, one row per slice from below upwards.
+    sigma_is
+        Standard deviation along the cord; mm, at least 0. About a slice's thickness or more has an effect.
+    width
+        Diameter of the region around the centerline that is smoothed; mm, above 0.
+
+    Returns
+    -------
+    Smoothed series; unit and grid of the series, unchanged outside the region.
+
+    Raises
+    ------
+    ValueError: a knob is outside its range, or the centerline has fewer than two slices.
+
+    References
+    ----------
+    De Leener 2017, doi:10.1002/jmri.25622
+    """
+    made = [
+        smooth_along_cord(Volume(corrected.data[..., t], corrected.grid), centerline, sigma_is=sigma_is, width=width).data
+        for t in range(corrected.data.shape[3])
+    ]
+    return Volume(np.stack(made, -1), corrected.grid)

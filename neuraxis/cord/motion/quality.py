@@ -1,0 +1,54 @@
+"""How much a series moved before motion correction and after it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuraxis.numerics.slice_shifts import slice_shifts
+from neuraxis.table import Table
+from neuraxis.volume import Array
+
+WINDOW = 15.0
+"""Window in which volumes of one kind are functions of their mean; mm. In a smaller one, noise that is stronger in some tissues
+draws every volume the same way: 0.1 mm in each round in a real diffusion series (b = 800 s/mm2), 0.01 mm with this."""
+
+
+def quality(
+    data: Array,
+    corrected: Array,
+    weights: Array,
+    size: tuple[float, float, float],
+    kinds: dict[str, Array],
+    targets: dict[str, Array],
+    shifts: Array,
+    outlier: Array,
+) -> Table:
+    """Motion and noise of each kind of volume, before and after: one row per kind.
+
+    The shift before is the mean length of the shifts that were applied less their mean over time; the shift after is that of
+    the shifts that are found when the corrected series is laid on its mean once more, as if nothing were known. The
+    temporal signal-to-noise ratio is the median of mean / standard deviation (ddof 1) over time where the weight exceeds one half.
+    """
+    rows = []
+    where = weights > 0.5
+    for kind, chosen in kinds.items():
+        several = len(chosen) > 1
+        again = np.stack([slice_shifts(corrected[..., t], targets[kind], weights, size, window=WINDOW, alike=True) for t in chosen])
+        before, after = shifts[chosen][~outlier.T[chosen]], again[~outlier.T[chosen]]
+        noise = [_noise(one[..., chosen][where]) if several else (np.nan, np.nan) for one in (data, corrected)]
+        rows.append({
+            "kind": kind, "volumes": len(chosen), "outliers": int(outlier[:, chosen].sum()),
+            "shift_before": _length(before) if several else np.nan, "shift_after": _length(after) if several else np.nan,
+            "sd_before": noise[0][0], "sd_after": noise[1][0], "tsnr_before": noise[0][1], "tsnr_after": noise[1][1],
+        })  # fmt: skip
+    return Table.of_rows(rows)
+
+
+def _length(shifts: Array) -> float:
+    return float(np.hypot(*(shifts - shifts.mean(0)).T).mean()) if len(shifts) else np.nan
+
+
+def _noise(values: Array) -> tuple[float, float]:
+    """Mean over voxels of the standard deviation over time (ddof 1) relative to the mean signal, and the median ratio of mean to it."""
+    mean, spread = values.mean(-1), values.std(-1, ddof=1)
+    return float(spread.mean() / max(mean.mean(), 1e-9)), float(np.median(mean / np.maximum(spread, 1e-9)))

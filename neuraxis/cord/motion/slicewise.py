@@ -1,0 +1,142 @@
+"""Slice-wise motion correction of diffusion and functional series of the cord."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuraxis.cord.motion.outliers import filled, outlying
+from neuraxis.cord.motion.quality import WINDOW, quality
+from neuraxis.cord.motion.volumes import classes
+from neuraxis.numerics.slice_shifts import shifted, slice_shifts
+from neuraxis.table import Table
+from neuraxis.volume import Array, Volume
+
+_AXIAL = 1.5
+"""Slices are axial where no voxel edge across the cord is longer than the one along it by more than this factor."""
+
+_SLOWLY = 0.6
+"""What lies between the means of two contrasts (eddy currents, fluid) changes less from slice to slice than the cord moves."""
+
+
+def slicewise(
+    series: Volume,
+    motion_weights: Volume,
+    volumes: Table | None = None,
+    denoised: Volume | None = None,
+    *,
+    rounds: int = 2,
+    group: int = 1,
+    smoothness: float = 0.5,
+    reach: float = 4.0,
+    deviates: float = 6.0,
+) -> tuple[Volume, Table, Table]:
+    """Slice-wise motion correction, regularised along the cord, on a mean that is refined over rounds.
+
+    The cord moves in the axial plane, otherwise at each vertebra and at each moment (breathing, swallowing), so every slice of
+    every volume gets its own shift (see `numerics.slice_shifts`): across contrasts, held to its neighbours' by as much as it
+    does not show its own. Volumes that look alike are laid on their own robust mean, which is made again from the
+    corrected ones in every round; the mean of b = 0 is then laid on the mean of the diffusion-weighted ones, slice by slice, and its
+    shifts are added to theirs. Every slice is interpolated once, from the data as they were (cubic splines, in plane).
+    Slices that lost signal or are unlike the mean are flagged: their shifts come from the slices beside them, or from the
+    volumes before and after where half of the volume is lost, and their numbers stay in the data.
+    Only translations are applied, so directions of diffusion gradients (b-vectors) stay as they are.
+
+    Parameters
+    ----------
+    series
+        Volumes over time, with axial slices; any unit, (X, Y, Z, T).
+    motion_weights
+        Where motion is looked for: soft weights around the cord; (X, Y, Z), 0 or more.
+    volumes
+        Which volumes are diffusion-weighted; column weighted, one row per volume. Without it all look alike.
+    denoised
+        The series with less noise, taken in its place where it is there.
+    rounds
+        How many times the mean is made; at least 1.
+    group
+        So many consecutive volumes that look alike are averaged and moved together; at least 1. More for very noisy data.
+    smoothness
+        Scale of the difference between the shifts of neighbouring slices; mm, > 0. Smaller for noisier data.
+    reach
+        Shifts up to this are searched for; mm, > 0.
+    deviates
+        A slice is flagged when its signal or its likeness to the mean lies so many robust standard deviations off; > 0.
+
+    Returns
+    -------
+    The corrected series; the shifts, one row per volume and slice, in mm to the right and to the front; and the motion before
+    and after, one row per kind of volume.
+
+    Raises
+    ------
+    ValueError: one volume only, slices that are not axial, or a knob outside its range.
+
+    References
+    ----------
+    Mohammadi 2013, doi:10.1016/j.neuroimage.2012.12.058
+    De Leener 2017, doi:10.1016/j.neuroimage.2016.10.009
+    """
+    if rounds < 1 or group < 1 or deviates <= 0:
+        raise ValueError("rounds and group must be at least 1, and deviates greater than 0")
+    upright = (series if denoised is None else denoised).oriented("RAS")
+    size = upright.grid.voxel_size
+    if max(size[:2]) > _AXIAL * size[2]:
+        raise ValueError(
+            f"the slices are not axial (voxels of {size[0]:.3g} x {size[1]:.3g} x {size[2]:.3g} mm from right to left, back to front and "
+            f"foot to head): slice-wise motion correction moves axial slices in their plane; correct a sagittal series elsewhere, or "
+            f"give a corrected one"
+        )
+    data = np.asarray(upright.data, np.float32)
+    number = data.shape[3]
+    if number < 2:
+        raise ValueError("the series has one volume: there is no motion to correct")
+    weights = np.asarray(motion_weights.oriented("RAS").data, np.float32)
+    kinds = classes(volumes, number)
+    shifts, outlier = np.zeros((number, data.shape[2], 2)), np.zeros((data.shape[2], number), bool)
+    targets: dict[str, Array] = {}
+    for kind, chosen in kinds.items():
+        found, targets[kind], bad = _alike(data[..., chosen], weights, size, rounds, group, smoothness, reach, deviates)
+        shifts[chosen], outlier[:, chosen] = found, bad
+    if "b0" in kinds:
+        between = slice_shifts(targets["b0"], targets["diffusion"], weights, size, smoothness=_SLOWLY * smoothness, reach=reach)
+        shifts[kinds["b0"]] += between
+        targets["b0"] = shifted(targets["b0"], between, size)
+    corrected = np.stack([shifted(data[..., t], shifts[t], size) for t in range(number)], -1)
+    made = Volume(corrected, upright.grid).onto(series.grid)
+    table = Table.of({
+        "volume": np.repeat(np.arange(number), data.shape[2]), "slice": np.tile(np.arange(data.shape[2]), number),
+        "x": -shifts[..., 0].ravel(), "y": -shifts[..., 1].ravel(), "outlier": outlier.T.ravel(),
+    })  # fmt: skip
+    return made, table, quality(data, corrected, weights, size, kinds, targets, shifts, outlier)
+
+
+def _alike(
+    data: Array, weights: Array, size: tuple[float, float, float], rounds: int, group: int, smoothness: float, reach: float,
+    deviates: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Shifts (T, Z, 2) of volumes that look alike, their mean after it, and which slices are outliers (Z, T)."""
+    number = data.shape[3]
+    groups = np.array_split(np.arange(number), max(1, round(number / group)))
+    shifts, outlier = np.zeros((number, data.shape[2], 2)), np.zeros((data.shape[2], number), bool)
+    corrected = data
+    if number == 1:
+        return shifts, data[..., 0], outlier
+    for turn in range(rounds):
+        target = robust_mean(corrected, outlier)
+        for members in groups:
+            one = data[..., members].mean(-1)
+            start = None if turn == 0 else shifts[members[0]]
+            shifts[members] = slice_shifts(
+                one, target, weights, size, smoothness=smoothness, reach=reach, window=WINDOW, alike=True, start=start
+            )
+        shifts = filled(shifts, outlier)
+        corrected = np.stack([shifted(data[..., t], shifts[t], size) for t in range(number)], -1)
+        outlier = outlying(corrected, robust_mean(corrected, outlier), weights, deviates)
+    shifts = filled(shifts, outlier)
+    return shifts, robust_mean(corrected, outlier), outlier
+
+
+def robust_mean(data: Array, outlier: Array) -> Array:
+    """Mean over time of (X, Y, Z, T) without outlying slices (Z, T); a slice that is always outlying keeps all."""
+    weight = np.where(outlier.all(1, keepdims=True), 1.0, ~outlier).astype(np.float32)
+    return np.einsum("xyzt,zt->xyz", data, weight) / weight.sum(1)

@@ -1,0 +1,90 @@
+"""Which volumes of a series are diffusion-weighted, and where in them motion is looked for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuraxis.cord.path.tubular import tubular
+from neuraxis.table import Table
+from neuraxis.volume import Array, Volume
+
+
+def volumes(b_values: Array, *, bvalmin: float = 100.0) -> Table:
+    """The volumes of a diffusion series: which are diffusion-weighted, and which count as b = 0.
+
+    Scanners write small b-values (5 to 50 s/mm2) for volumes without diffusion weighting.
+
+    Parameters
+    ----------
+    b_values
+        b-value of every volume; s/mm2, (T,).
+    bvalmin
+        A volume counts as b = 0 below this; s/mm2, > 0.
+
+    Returns
+    -------
+    One row per volume: volume (from 0), b_value (s/mm2), weighted (1 where it is diffusion-weighted).
+
+    Raises
+    ------
+    ValueError: bvalmin is not positive, or no volume is diffusion-weighted, or none is not.
+    """
+    if bvalmin <= 0:
+        raise ValueError(f"bvalmin must be greater than 0, not {bvalmin:g}")
+    weighted = np.asarray(b_values, float) >= bvalmin
+    if weighted.all() or not weighted.any():
+        lacking = "no volume has" if not weighted.any() else "every volume has"
+        raise ValueError(
+            f"{lacking} a b-value of {bvalmin:g} s/mm2 or more (they range from {np.min(b_values):g} to {np.max(b_values):g}): "
+            f"a tensor needs both kinds"
+        )
+    return Table.of({"volume": np.arange(len(weighted)), "b_value": np.asarray(b_values, float), "weighted": weighted})
+
+
+def classes(volumes: Table | None, number: int) -> dict[str, Array]:
+    """Name -> numbers of the volumes that look alike: b0 and diffusion, or all; the first is what others are laid on."""
+    if volumes is None:
+        return {"all": np.arange(number)}
+    weighted = volumes["weighted"] == 1
+    return {"diffusion": np.flatnonzero(weighted), "b0": np.flatnonzero(~weighted)}
+
+
+def around_path(series: Volume, volumes: Table | None = None, *, radius: float = 12.0) -> Volume:
+    """Soft weights around the rough path of the cord in the mean of the series.
+
+    The mean of the diffusion-weighted volumes, or of all, is searched for the cord (closed contours and symmetry); around
+    the path the weight falls with the distance r as exp(-(r / radius)^4): nearly 1 on the cord and its fluid, nothing on
+    throat and skin, which move in another way.
+
+    Parameters
+    ----------
+    series
+        Volumes over time; any unit, (X, Y, Z, T).
+    volumes
+        Which volumes are diffusion-weighted; column weighted.
+    radius
+        Distance from the path at which the weight is 1/e; mm, > 0.
+
+    Returns
+    -------
+    Weights; (X, Y, Z), 0 to 1.
+
+    Raises
+    ------
+    ValueError: no cord is seen, or the radius is not positive.
+    """
+    if radius <= 0:
+        raise ValueError(f"radius must be greater than 0, not {radius:g}")
+    chosen = next(iter(classes(volumes, series.data.shape[3]).values()))
+    mean = Volume(series.data[..., chosen].mean(-1, dtype=np.float32), series.grid)
+    path = tubular(mean)
+    upright = mean.oriented()
+    every = np.arange(upright.data.shape[2])
+    order = np.argsort(path["slice"])
+    x, y = (np.interp(every, path["slice"][order], path[name][order]) for name in ("x", "y"))
+    dx, dy, _ = upright.grid.voxel_size
+    across = (np.arange(upright.data.shape[0])[:, None, None] - x) * dx
+    deep = (np.arange(upright.data.shape[1])[None, :, None] - y) * dy
+    weight = np.exp(-((np.hypot(across, deep) / radius) ** 4))
+    weight[weight < 0.01] = 0
+    return Volume(weight.astype(np.float32), upright.grid).onto(series.grid)

@@ -1,0 +1,52 @@
+"""Ordinary linear least squares of the logarithm of the signal."""
+
+from __future__ import annotations
+
+from neuraxis.qmri.tensor.fitting import Maps, fitted
+from neuraxis.table import Table
+from neuraxis.volume import Array, Volume
+
+
+def ordinary(
+    corrected: Volume,
+    volumes: Table,
+    b_values: Array,
+    b_vectors: Array,
+    motion_weights: Volume | None = None,
+    motion: Table | None = None,
+) -> Maps:
+    """Ordinary linear least squares of the logarithm of the signal.
+
+    ln S = ln S0 - b g' D g is linear in the tensor D; all volumes count the same, so that weak signals, whose logarithm is
+    noisiest, pull most.
+
+    Parameters
+    ----------
+    corrected
+        Diffusion series without motion; any unit, (X, Y, Z, T).
+    volumes
+        Which volumes are diffusion-weighted; column weighted.
+    b_values
+        b-values; s/mm2, (T,).
+    b_vectors
+        Directions of the gradients; unit vectors in the world, RAS+, (3, T).
+    motion_weights
+        The tensor is fitted where they are above 0; (X, Y, Z). Everywhere without them.
+    motion
+        Motion of every slice: those that it calls outliers are left out of the fit. None are without it.
+
+    Returns
+    -------
+    Fractional anisotropy (0 to 1); mean, axial and radial diffusivity (mm2/s); the main direction, a unit vector in the world (RAS+, with
+    either sign), (X, Y, Z, 3). All are 0 where nothing was fitted.
+
+    Raises
+    ------
+    ValueError: fewer than six diffusion-weighted volumes, or one of them without a direction.
+
+    References
+    ----------
+    Basser 1994, doi:10.1006/jmrb.1994.1037
+    Garyfallidis 2014, doi:10.3389/fninf.2014.00008
+    """
+    return fitted(corrected, volumes, b_values, b_vectors, motion_weights, motion, "OLS")

@@ -1,0 +1,91 @@
+"""Series in a BIDS data set: which are found, with which tables, and what is wrong in one sentence."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from neuraxis.bids.gradients import gradients, in_world
+from neuraxis.bids.images import grid_of_file, shape_of
+from neuraxis.bids.series import load_series, series_units
+from neuraxis.errors import NeuraxisError
+from neuraxis.volume import Grid
+
+
+def put(root, name, shape=(20, 20, 6, 4), size=(0.9, 0.9, 5.0)):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = np.random.default_rng(0).uniform(1, 100, shape).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(data, np.diag([*size, 1.0])), path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path):
+    put(tmp_path, "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz")
+    put(tmp_path, "sub-01/func/sub-01_task-rest_bold.nii.gz")
+    put(tmp_path, "sub-01/func/sub-01_task-rest_sbref.nii.gz", (20, 20, 6))
+    (tmp_path / "dwi.bval").write_text("0 800 800 800\n")
+    (tmp_path / "sub-01/dwi/sub-01_dwi.bvec").write_text("0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    return tmp_path
+
+
+def only(root, suffix, **more):
+    (unit,), problems = series_units(root, "01", suffix, everything=True, **more)
+    assert not problems
+    return unit
+
+
+def test_series_are_found_with_tables_by_inheritance(root):
+    unit = only(root, "dwi")
+    assert unit.name == "sub-01_dir-AP_dwi_cord" and [p.name for p in unit.tables] == ["dwi.bval", "sub-01_dwi.bvec"]
+    assert shape_of(unit) == (20, 20, 6, 4) and load_series(unit)[0].data.shape == (20, 20, 6, 4)
+    assert set(unit.tables) < set(unit.paths())
+    bold = only(root, "bold")
+    assert bold.name == "sub-01_task-rest_bold_cord" and not bold.tables
+
+
+def test_a_head_is_not_taken_for_a_cord_and_a_slab_is_doubtful(root):
+    put(root, "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz", (60, 60, 40, 4), (4.0, 4.0, 4.0))
+    assert series_units(root, "01", "dwi") == ([], [])
+    put(root, "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz")
+    assert not series_units(root, "01", "dwi")[0][0].sure
+    (root / "sub-01/dwi/sub-01_dir-AP_dwi.json").write_text(json.dumps({"BodyPart": "SPINE"}))
+    assert series_units(root, "01", "dwi")[0][0].sure
+
+
+def test_gradients_point_where_they_do_in_the_world(root):
+    unit = only(root, "dwi")
+    b_values, vectors = gradients(unit, grid_of_file(unit.magnitude[0], series=True), 4)
+    assert b_values.tolist() == [0, 800, 800, 800]
+    assert np.array_equal(vectors[:, 1:], np.diag([-1, 1, 1]))  # the first axis is turned round: the determinant is positive
+    left = Grid.of((2, 2, 2), np.diag([-1.0, 1, 1, 1]))
+    assert np.array_equal(in_world(np.eye(3), left), np.diag([-1, 1, 1]))
+    (root / "sub-01/dwi/sub-01_dwi.bvec").write_text("0 0 0\n2 0 0\n0 2 0\n0 0 2\n")  # a row per volume, not of length 1
+    assert np.array_equal(gradients(unit, grid_of_file(unit.magnitude[0], series=True), 4)[1], vectors)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "what"),
+    [
+        ("dwi.bval", "0 800 800\n", "4 volumes, dwi.bval 3 b-values"),
+        ("sub-01/dwi/sub-01_dwi.bvec", "0 1 0 0\n0 0 1 0\n", "2 rows"),
+        ("dwi.bval", "0 800 x 800\n", "no table of numbers"),
+        ("dwi.bval", "0 800 nan 800\n", "finite"),
+        ("dwi.bval", "0 -800 800 800\n", "b-values from -800"),
+    ],
+)
+def test_tables_that_do_not_fit_are_one_sentence(root, file, text, what):
+    (root / file).write_text(text)
+    unit = only(root, "dwi")
+    with pytest.raises(NeuraxisError, match=what):
+        gradients(unit, grid_of_file(unit.magnitude[0], series=True), 4)
+
+
+def test_a_single_volume_and_missing_tables_are_one_sentence(root):
+    (root / "dwi.bval").unlink()
+    put(root, "sub-01/func/sub-01_task-rest_bold.nii.gz", (20, 20, 6, 1))
+    for suffix, what in (("dwi", "has no .bval"), ("bold", "holds one volume")):
+        units, ((_, error),) = series_units(root, "01", suffix, everything=True)
+        assert not units and what in str(error)

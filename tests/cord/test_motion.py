@@ -1,0 +1,106 @@
+"""Motion correction: known slice-wise shifts are found again, across b-values, and what is lost is flagged."""
+
+import nibabel
+import numpy as np
+import pytest
+from conftest import SHARED
+from cord.moving_slices import SHAPE, SIZE, around, drawn, noisy, rms, true_shifts
+
+from neuraxis.cord.motion.slicewise import slicewise
+from neuraxis.cord.motion.volumes import around_path, volumes
+from neuraxis.volume import Grid, Volume
+
+GRID = Grid.of(SHAPE, np.diag([*SIZE, 1.0]))
+B_VALUES = np.array([0] + [800] * 9 + [5, 0])
+
+
+def series(seed, amplitude, *, alone=False, ratio=10.0):
+    """b = 0 and diffusion-weighted volumes of two contrasts, each moved; the truth (T, Z, 2) in mm to the right and front."""
+    rng = np.random.default_rng(seed)
+    truth = np.stack([true_shifts(1000 * seed + t, amplitude, alone=alone) for t in range(len(B_VALUES))])
+    truth -= truth[B_VALUES > 100].mean(0)
+    names = ["b0" if b < 100 else str(rng.choice(["diffusion", "diffusion, along"])) for b in B_VALUES]
+    data = [noisy(drawn(name, one), ratio, 100 * seed + t) for t, (name, one) in enumerate(zip(names, truth, strict=True))]
+    return Volume(np.stack(data, -1), GRID), truth
+
+
+def found(table):
+    return np.stack([table["x"], table["y"]], -1).reshape(len(B_VALUES), SHAPE[2], 2)
+
+
+def centred(values):
+    """Less what all diffusion-weighted volumes have in common in a slice: their mean is where the target lies."""
+    return values - values[B_VALUES > 100].mean(0)
+
+
+@pytest.mark.parametrize(("seed", "amplitude", "alone"), [(0, 0.2, False), (1, 1.0, False), (2, 0.5, True)])
+def test_known_shifts_are_found_across_b_values(seed, amplitude, alone):
+    moving, truth = series(seed, amplitude, alone=alone)
+    corrected, table, quality = slicewise(moving, Volume(around(), GRID), volumes(B_VALUES))
+    apart = centred(found(table)) - centred(truth)
+    assert rms(apart) < 0.15
+    diffusion = {name: values[0] for name, values in quality.columns.items()}
+    assert diffusion["kind"] == "diffusion" and diffusion["shift_after"] < 0.1
+    assert diffusion["shift_after"] < 0.4 * diffusion["shift_before"] and diffusion["sd_after"] < diffusion["sd_before"]
+    assert corrected.grid == moving.grid and corrected.data.shape == moving.data.shape
+
+
+def test_the_order_of_the_axes_does_not_matter():
+    moving, _ = series(4, 1.0)
+    _, table, _ = slicewise(moving, Volume(around(), GRID), volumes(B_VALUES), rounds=1)
+    turned, weights = (one.oriented("PIL") for one in (moving, Volume(around(), GRID)))
+    corrected, same, _ = slicewise(turned, weights, volumes(B_VALUES), rounds=1)
+    assert np.allclose(same["x"], table["x"], atol=1e-3) and np.allclose(same["y"], table["y"], atol=1e-3)
+    assert corrected.grid == turned.grid
+
+
+def test_slices_that_lost_their_signal_are_flagged_and_follow_their_neighbours():
+    moving, truth = series(5, 0.6)
+    data = moving.data.copy()
+    data[..., 4, 3] *= 0.3
+    data[..., 9, 6] = noisy(np.zeros(SHAPE[:2]), 10, 7)
+    _, table, _ = slicewise(Volume(data, GRID), Volume(around(), GRID), volumes(B_VALUES))
+    flagged = {(int(v), int(z)) for v, z, bad in zip(table["volume"], table["slice"], table["outlier"], strict=True) if bad}
+    assert {(3, 4), (6, 9)} <= flagged and len(flagged) <= 5
+    assert rms((centred(found(table)) - centred(truth))[[3, 6], [4, 9]]) < 0.6
+
+
+def test_what_does_not_move_stays():
+    still = np.zeros((SHAPE[2], 2))
+    data = np.stack([noisy(drawn("b0", still), 15, t) for t in range(8)], -1)
+    _, table, quality = slicewise(Volume(data, GRID), Volume(around(), GRID))
+    assert rms(np.stack([table["x"], table["y"]])) < 0.05 and quality["kind"][0] == "all" and not table["outlier"].any()
+
+
+def test_a_sagittal_series_and_a_single_volume_are_said():
+    data = np.ones((4, 30, 40, 3), np.float32)
+    grid = Grid.of((4, 30, 40), np.diag([4.0, 1.0, 1.0, 1.0]))
+    with pytest.raises(ValueError, match="slices are not axial"):
+        slicewise(Volume(data, grid), Volume(data[..., 0], grid))
+    with pytest.raises(ValueError, match="one volume"):
+        slicewise(Volume(drawn("b0", np.zeros((SHAPE[2], 2)))[..., None], GRID), Volume(around(), GRID))
+
+
+def test_b_values_tell_the_volumes():
+    assert volumes(np.array([0, 5, 99, 100, 800]))["weighted"].tolist() == [0, 0, 0, 1, 1]
+    for values in ([0, 5], [800, 1000]):
+        with pytest.raises(ValueError, match="b-value"):
+            volumes(np.array(values))
+
+
+def real(name):
+    image = nibabel.load(SHARED / "cord" / name)
+    return Volume(np.asarray(image.dataobj, np.float32), Grid.of(image.shape, image.affine))
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["tutorial/single_subject/dmri", "sct-testing/dmri", "sct-testing/fmri"])
+def test_real_series_vary_less_than_before(name):
+    diffusion = name.endswith("dmri")
+    moving = real(f"{name}/{name[-4:]}.nii.gz")
+    kinds = volumes(np.loadtxt(SHARED / "cord" / name / "bvals.txt")) if diffusion else None
+    _, _, quality = slicewise(moving, around_path(moving, kinds), kinds)
+    assert quality["shift_after"][0] < 0.3 * quality["shift_before"][0] and quality["shift_after"][0] < 0.06
+    assert quality["sd_after"][0] < 0.97 * quality["sd_before"][0]
+    assert quality["tsnr_after"][0] > 1.03 * quality["tsnr_before"][0]
