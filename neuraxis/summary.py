@@ -43,6 +43,7 @@ IGNORED = (
     "*_desc-flat_*",
     "*_desc-smooth_*",
     "*_desc-straight_*",
+    "*_space-PAM50_*",
     "*_desc-mtoff_*",
     "*_desc-mtt1w_*",
     # entities that BIDS knows for raw images and not for derivatives of them

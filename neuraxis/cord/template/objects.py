@@ -19,8 +19,14 @@ def template_shares(
     ----------
     warp_from_pam50
         Displacement on the image's grid, to the template; RAS+ mm, (X, Y, Z, 3).
-    pam50_cord, pam50_white, pam50_gray, pam50_fluid
-        Shares in the template; 0 to 1, on its grid.
+    pam50_cord
+        The template's cord; 0 to 1, on its grid.
+    pam50_white
+        Its white matter; 0 to 1.
+    pam50_gray
+        Its grey matter; 0 to 1.
+    pam50_fluid
+        Its fluid; 0 to 1.
 
     Returns
     -------
@@ -43,8 +49,10 @@ def template_levels(warp_from_pam50: Volume, pam50_levels: Volume, pam50_spinal_
     ----------
     warp_from_pam50
         Displacement on the image's grid, to the template; RAS+ mm, (X, Y, Z, 3).
-    pam50_levels, pam50_spinal_levels
-        Labels painted on the template's cord; whole numbers, on its grid.
+    pam50_levels
+        Vertebral levels painted on the template's cord; whole numbers, on its grid.
+    pam50_spinal_levels
+        Spinal levels painted on it; whole numbers.
 
     Returns
     -------

@@ -64,8 +64,10 @@ def to_pam50(
         Image of the cord, for image_rotation and tissue; (X, Y, Z).
     gray_matter
         Grey matter of the image, for gray; 0 to 1, (X, Y, Z).
-    pam50_gray, pam50_white
-        Tissues of the template, for gray and tissue; 0 to 1, on its grid.
+    pam50_gray
+        Grey matter of the template, for gray and tissue; 0 to 1, on its grid.
+    pam50_white
+        White matter of the template, for tissue; 0 to 1, on its grid.
     steps
         What is done across the cord, in order: centre, rotation or image_rotation, radial or columns, gray or tissue.
     sections
