@@ -54,7 +54,7 @@ def series_units(
             if view == "brain":
                 continue
             if len(chosen) > 1:
-                raise DataError(f"{image} and {chosen[1][1].name} are echoes of one series.", "Combine the echoes first, or keep one.")
+                raise DataError(f"{image} and {chosen[1][1].name} are two files of one series.", "Combine echoes first, or keep one.")
             if suffix == "dwi":
                 unit = replace(unit, beside=tables_of(image, root))
         except NeuraxisError as error:
