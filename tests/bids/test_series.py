@@ -51,6 +51,10 @@ def test_series_are_found_with_tables_by_inheritance(root):
 def test_a_head_is_not_taken_for_a_cord_and_a_slab_is_doubtful(root):
     put(root, "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz", (60, 60, 40, 4), (4.0, 4.0, 4.0))
     assert series_units(root, "01", "dwi") == ([], [])
+    slab = put(root, "sub-01/func/sub-01_task-rest_bold.nii.gz", (64, 64, 30, 4), (3.0, 3.0, 3.0))
+    assert series_units(root, "01", "bold") == ([], [])
+    slab.with_name("sub-01_task-rest_bold.json").write_text(json.dumps({"BodyPart": "CSPINE"}))
+    assert series_units(root, "01", "bold")[0][0].sure
     put(root, "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz")
     assert not series_units(root, "01", "dwi")[0][0].sure
     (root / "sub-01/dwi/sub-01_dir-AP_dwi.json").write_text(json.dumps({"BodyPart": "SPINE"}))
