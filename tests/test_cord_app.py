@@ -166,7 +166,7 @@ def test_a_hand_drawn_mask_takes_the_place_of_the_step_whatever_its_axes(one, ne
     assert np.array_equal(mask > 0, np.asarray(truth.dataobj) > 0)
     record = json.loads((one.parent / "out/logs/sub-01_T2starw_cord.json").read_text())
     assert {s["family"]: s["status"] for s in record["steps"]}["cord_segmentation"] == "given"
-    assert "seg-manual" in record["notes"][0]
+    assert any("seg-manual" in note for note in record["notes"])
     drawn = next(s for s in record["steps"] if s["family"] == "cord_segmentation")["figures"]
     assert drawn and all((one.parent / "out" / figure[part]).stat().st_size > 1000 for figure in drawn for part in ("file", "over"))
     run(one, "--outputs", "cord_mask", "shape_levels")  # the second page shows it too

@@ -155,11 +155,7 @@ def cut(path: Path, where: tuple) -> None:
 
 
 def turned(path: Path) -> None:
-    """The same numbers as if the slices had been sagittal, with weights given: the cord is not looked for."""
+    """The same numbers as if the slices had been sagittal."""
     whole = nibabel.load(path)
     affine = np.array([[0, 0, 5.0, 0], [-0.9, 0, 0, 0], [0, 0.9, 0, 0], [0, 0, 0, 1]])
-    data = np.asarray(whole.dataobj)
-    nibabel.save(nibabel.Nifti1Image(data, affine), path)
-    given = path.parents[2] / "derivatives/labels/sub-01/dwi/sub-01_label-moco_probseg.nii.gz"
-    given.parent.mkdir(parents=True)
-    nibabel.save(nibabel.Nifti1Image(np.ones(data.shape[:3], np.float32), affine), given)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(whole.dataobj), affine), path)

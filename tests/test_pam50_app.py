@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import neuraxis
 
-PICTURES = ("templatecord",)
+PICTURES = ("templatecord", "tractatlas")
 
 
 def golden() -> set[str]:
@@ -31,7 +31,10 @@ def golden() -> set[str]:
             files |= {f"sub-01/anat/sub-01_{way}_mode-image_xfm{end}" for end in (".nii.gz", ".json")}
         for table in ("landmarks", "agreement"):
             files |= {f"sub-01/anat/sub-01_from-{contrast}_to-PAM50_mode-image_desc-{table}_xfm{end}" for end in (".tsv", ".json")}
+        files |= {f"{stem}label-tracts_probseg{end}" for end in (".nii.gz", ".json")}
+        files |= {f"{stem}label-SC_desc-tractmetrics_morph{end}" for end in (".tsv", ".json")}
         files |= {f"sub-01/figures/sub-01_{contrast}_cord_{one}{end}.png" for one in PICTURES for end in ("", "_over")}
+        files.add(f"sub-01/figures/sub-01_{contrast}_cord_tractmetrics.png")
     return files
 
 

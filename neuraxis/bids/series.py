@@ -20,6 +20,9 @@ from neuraxis.volume import Volume
 PIPELINE = {"dwi": "cord_dwi", "bold": "cord_bold"}
 """Suffix of a series -> the pipeline that works on it."""
 
+_COARSE_MM = 1.6
+"""Series of the cord have smaller pixels; those of the brain, whose slabs can look like a neck to the search, have larger ones."""
+
 
 def series_units(
     bids_dir: Path,
@@ -33,7 +36,8 @@ def series_units(
 ) -> tuple[list[Unit], list[Problem]]:
     """The series of one participant with this suffix (dwi or bold) that show the cord, and those that cannot be used.
 
-    Whether the cord is in view is told as for other images (`in_view`). `references` are the participant's anatomical images
+    Whether the cord is in view is told as for other images (`in_view`); where only the content can tell, series with coarse pixels
+    are taken for those of a brain. `references` are the participant's anatomical images
     of the cord: the best of the session tells the vertebral levels.
     """
     root = Path(bids_dir)
@@ -51,10 +55,10 @@ def series_units(
         try:
             grid = grid_of_file(image, series=True)  # a single volume, or what cannot be placed, is told here
             view = "cord" if everything else in_view(unit, grid)
-            if view == "brain":
+            if view == "brain" or (view == "perhaps" and max(grid.voxel_size[:2]) > _COARSE_MM):
                 continue
             if len(chosen) > 1:
-                raise DataError(f"{image} and {chosen[1][1].name} are echoes of one series.", "Combine the echoes first, or keep one.")
+                raise DataError(f"{image} and {chosen[1][1].name} are two files of one series.", "Combine echoes first, or keep one.")
             if suffix == "dwi":
                 unit = replace(unit, tables=tables_of(image, root))
         except NeuraxisError as error:

@@ -6,6 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from neuraxis.bids.cord import cord_units
+from neuraxis.bids.dataset import gre_units
 from neuraxis.bids.gradients import gradients, in_world
 from neuraxis.bids.images import grid_of_file, shape_of
 from neuraxis.bids.series import load_series, series_units
@@ -49,6 +51,10 @@ def test_series_are_found_with_tables_by_inheritance(root):
 def test_a_head_is_not_taken_for_a_cord_and_a_slab_is_doubtful(root):
     put(root, "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz", (60, 60, 40, 4), (4.0, 4.0, 4.0))
     assert series_units(root, "01", "dwi") == ([], [])
+    slab = put(root, "sub-01/func/sub-01_task-rest_bold.nii.gz", (64, 64, 30, 4), (3.0, 3.0, 3.0))
+    assert series_units(root, "01", "bold") == ([], [])
+    slab.with_name("sub-01_task-rest_bold.json").write_text(json.dumps({"BodyPart": "CSPINE"}))
+    assert series_units(root, "01", "bold")[0][0].sure
     put(root, "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz")
     assert not series_units(root, "01", "dwi")[0][0].sure
     (root / "sub-01/dwi/sub-01_dir-AP_dwi.json").write_text(json.dumps({"BodyPart": "SPINE"}))
@@ -89,3 +95,23 @@ def test_a_single_volume_and_missing_tables_are_one_sentence(root):
     for suffix, what in (("dwi", "has no .bval"), ("bold", "holds one volume")):
         units, ((_, error),) = series_units(root, "01", suffix, everything=True)
         assert not units and what in str(error)
+
+
+def test_the_levels_come_from_the_thin_image_of_the_session(root):
+    put(root, "sub-01/anat/sub-01_T2w.nii.gz", (40, 60, 60), (1.0, 1.0, 1.0))
+    put(root, "sub-01/anat/sub-01_T2starw.nii.gz", (40, 40, 6), (0.5, 0.5, 5.0))
+    anatomical, problems = cord_units(root, "01", everything=True)
+    assert not problems and len(anatomical) == 2
+    assert only(root, "dwi", references=anatomical).reference.name == "sub-01_T2w_cord"
+    thick = [one for one in anatomical if one.suffix == "T2starw"]
+    assert only(root, "bold", references=thick).before[0].name == "sub-01_T2w_cord"  # to which that one refers
+    assert not only(root, "bold").before
+
+
+def test_series_are_no_gradient_echoes(root):
+    for part in ("mag", "phase"):
+        put(root, f"sub-01/func/sub-01_task-rest_part-{part}_bold.nii.gz")
+    assert gre_units(root, "01") == ([], [])
+    assert "two files of one series" in str(series_units(root, "01", "bold", everything=True)[1][0][1])
+    (root / "sub-01/func/sub-01_task-rest_bold.nii.gz").unlink()
+    assert [unit.name for unit in series_units(root, "01", "bold", everything=True)[0]].count("sub-01_task-rest_bold_cord") == 1

@@ -6,13 +6,10 @@ import numpy as np
 
 from neuraxis.cord.motion.outliers import filled, outlying
 from neuraxis.cord.motion.quality import WINDOW, quality
-from neuraxis.cord.motion.volumes import classes
+from neuraxis.cord.motion.volumes import check_axial, classes
 from neuraxis.numerics.slice_shifts import shifted, slice_shifts
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
-
-_AXIAL = 1.5
-"""Slices are axial where no voxel edge across the cord is longer than the one along it by more than this factor."""
 
 _SLOWLY = 0.6
 """What lies between the means of two contrasts (eddy currents, fluid) changes less from slice to slice than the cord moves."""
@@ -80,12 +77,7 @@ def slicewise(
         raise ValueError("rounds and group must be at least 1, and deviates greater than 0")
     upright = (series if denoised is None else denoised).oriented("RAS")
     size = upright.grid.voxel_size
-    if max(size[:2]) > _AXIAL * size[2]:
-        raise ValueError(
-            f"the slices are not axial (voxels of {size[0]:.3g} x {size[1]:.3g} x {size[2]:.3g} mm from right to left, back to front and "
-            f"foot to head): slice-wise motion correction moves axial slices in their plane; correct a sagittal series elsewhere, or "
-            f"give a corrected one"
-        )
+    check_axial(size)
     data = np.asarray(upright.data, np.float32)
     number = data.shape[3]
     if number < 2:

@@ -8,6 +8,18 @@ from neuraxis.cord.path.tubular import tubular
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
+_AXIAL = 1.5
+"""Slices are axial where no voxel edge across the cord is longer than the one along it by more than this factor."""
+
+
+def check_axial(size: tuple[float, float, float]) -> None:
+    """ValueError when slices of voxels of this `size` (right to left, back to front, foot to head; mm) are not axial."""
+    if max(size[:2]) > _AXIAL * size[2]:
+        raise ValueError(
+            f"the slices are not axial (voxels of {size[0]:.3g} x {size[1]:.3g} x {size[2]:.3g} mm from right to left, back to front and "
+            f"foot to head): slice-wise motion correction moves axial slices in their plane; a sagittal series cannot be corrected here"
+        )
+
 
 def volumes(b_values: Array, *, bvalmin: float = 100.0) -> Table:
     """The volumes of a diffusion series: which are diffusion-weighted, and which count as b = 0.
@@ -71,10 +83,11 @@ def around_path(series: Volume, volumes: Table | None = None, *, radius: float =
 
     Raises
     ------
-    ValueError: no cord is seen, or the radius is not positive.
+    ValueError: the slices are not axial, no cord is seen, or the radius is not positive.
     """
     if radius <= 0:
         raise ValueError(f"radius must be greater than 0, not {radius:g}")
+    check_axial(series.oriented("RAS").grid.voxel_size)
     chosen = next(iter(classes(volumes, series.data.shape[3]).values()))
     mean = Volume(series.data[..., chosen].mean(-1, dtype=np.float32), series.grid)
     path = tubular(mean)
