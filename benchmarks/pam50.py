@@ -86,7 +86,7 @@ def _cases(cord: Path) -> list[tuple[str, Volume, Table, Volume, Volume | None]]
     found.append(("sct-testing T2w", seg, landmarks_of_discs(_discs(seg)), _read(testing / "t2" / "t2.nii.gz", "image"), None))
     for name, mask, image, gray in (
         ("sct-testing T2*w", "t2s/t2s_seg.nii.gz", "t2s/t2s.nii.gz", "t2s/t2s_gmseg_manual.nii.gz"),
-        ("sct-testing MT-on", "mt/mt1_seg.nii.gz", "mt/mt1.nii.gz", "mt/mt1_gmseg.nii.gz"),
+        ("sct-testing MT-on", "mt/mt1_seg.nii.gz", "mt/mt1.nii.gz", "mt/mt1_gmseg_goldstandard.nii.gz"),
     ):
         seg = _read(testing / mask, "cord")
         found.append((name, seg, _middle(seg), _read(testing / image, "image"), _read(testing / gray, "gray_matter")))

@@ -6,6 +6,7 @@ import numpy as np
 
 from neuraxis.cord.template.sections import Shares
 from neuraxis.cord.template.warps import brought
+from neuraxis.cord.vertebrae import PAM50_SLICE_MM
 from neuraxis.cord.warps import NOWHERE_MM
 from neuraxis.numerics.metrics import dice
 from neuraxis.table import Table
@@ -16,17 +17,25 @@ _INVERSE_MM = 0.5
 
 
 def agreement(
-    cord: Volume, pam50_cord: Volume, from_template: Volume, to_template: Volume, landmarks: int, across: bool, least: float
+    cord: Volume, pam50_cord: Volume, from_template: Volume, to_template: Volume, landmarks: int, heights: Array | None, least: float
 ) -> Table:
-    """One row: overlap in the image and in the template, and how far a place of the cord is off after there and back, by the fields alone."""
+    """One row: overlap in the image and in the template, and how far a place of the cord is off after there and back, by the fields alone.
+
+    `heights`: those of the image's own slices, if they are the sections. Between thick slices nobody knows where the cord is: there
+    the template's slices at these heights are compared alone.
+    """
     mask = cord.data > 0.5
     mapped = np.abs(from_template.data[..., 0]) < NOWHERE_MM / 2
     laid = brought(pam50_cord, from_template) > 0.5
     in_image = dice(laid, mask & mapped)
     start = np.argwhere(mask & mapped)
     apart = _there_and_back(from_template, to_template, start)
-    part = Volume(pam50_cord.data[:, :, _first(to_template, pam50_cord) :][:, :, : to_template.grid.shape[2]], to_template.grid)
-    in_template = dice(brought(Volume(mask.astype(np.float32), cord.grid), to_template) > 0.5, part.data > 0.5)
+    first = _first(to_template, pam50_cord)
+    known = np.arange(to_template.grid.shape[2])
+    if heights is not None:
+        known = np.intersect1d(known, np.rint(heights / PAM50_SLICE_MM).astype(int) - first)
+    found = brought(Volume(mask.astype(np.float32), cord.grid), to_template) > 0.5
+    in_template = dice(found[:, :, known], pam50_cord.data[:, :, first + known] > 0.5)
     mean, most = (float(apart.mean()), float(apart.max())) if len(apart) else (np.inf, np.inf)
     reasons = []
     if min(in_image, in_template) < least:
@@ -40,7 +49,7 @@ def agreement(
             "inverse_mean": np.array([mean]),
             "inverse_most": np.array([most]),
             "landmarks": np.array([landmarks]),
-            "sections": np.array(["across" if across else "slices"]),
+            "sections": np.array(["across" if heights is None else "slices"]),
             "trusted": np.array([int(not reasons)]),
             "why": np.array(["; ".join(reasons)]),
         }

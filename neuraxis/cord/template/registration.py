@@ -123,7 +123,7 @@ def to_pam50(
     way = Way(cut, axis, fit.chain(wanted))
     beyond = _STEP_MM / 2 if across else size[2] / 2
     from_template, to_template = way.to_template(cord.grid, width, beyond), way.to_body(pam50_cord.grid, width, beyond)
-    table = agreement(cord, pam50_cord, from_template, to_template, len(landmarks), across, least_dice)
+    table = agreement(cord, pam50_cord, from_template, to_template, len(landmarks), None if across else cut.heights, least_dice)
     if not table["trusted"][0]:
         warnings.warn(f"registration to PAM50: {table['why'][0]}", stacklevel=2)
     return from_template, to_template, table
