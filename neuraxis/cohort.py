@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from neuraxis import cohort_template
+from neuraxis import cohort_pam50, cohort_template
 from neuraxis.artifacts import ARTIFACTS, Artifact
+from neuraxis.artifacts.cord_template import SPACE
 from neuraxis.bids import tables
 from neuraxis.bids.derivatives import read_json, write_atomically, write_json
 from neuraxis.bids.people import participants, people
@@ -23,7 +24,7 @@ from neuraxis.options import GROUP_COLUMN, Options
 from neuraxis.pipelines import CORD_ANAT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.report import group
 from neuraxis.report.group_regions import region_section
-from neuraxis.report.group_template import template_section
+from neuraxis.report.group_template import pam50_section, template_section
 from neuraxis.signature import Method
 from neuraxis.summary import GROUP_RECORD
 from neuraxis.table import Table
@@ -66,9 +67,11 @@ def write_group(options: Options, records: list[dict[str, Any]]) -> None:
             made, failed = None, error
     if made:
         steps += [_step("Template of the group", build), _step("Regions of the template", from_template)]
+    cords = cohort_pam50.make(out, records)
     write_json(out / GROUP_RECORD, {"steps": steps})  # later runs of participants alone name them too
     template = template_section(made.pictures, made.rounds, made.heads, f"tpl-{LABEL}", out) if made else None
-    write_atomically(out / "group.html", group.group_page(records, participants(bids), found, files, regions, template))
+    pam50 = pam50_section(cords.pictures, cords.rows, cords.left_out, f"tpl-{SPACE}", out) if cords else None
+    write_atomically(out / "group.html", group.group_page(records, participants(bids), found, files, regions, template, pam50))
     if failed is not None:
         raise failed
 

@@ -7,7 +7,7 @@ from neuraxis.artifacts.row import Artifact, Column, File, View, row
 SPACE = "PAM50"
 """The template's name in file names."""
 
-_REFERENCE = (("SpatialReference", "https://doi.org/10.1016/j.neuroimage.2017.10.041"),)
+REFERENCE = (("SpatialReference", "https://doi.org/10.1016/j.neuroimage.2017.10.041"),)
 
 
 def _given(name: str, title: str, meaning: str, shape: str = "(X, Y, Z)", kind: str = "map") -> Artifact:
@@ -140,6 +140,6 @@ ROWS: tuple[Artifact, ...] = (
         "(X, Y, Z)",
         "on the template's voxels around the part of the cord that is registered",
         keep="asked",
-        file=File("", entities=(("space", SPACE),), metadata=(*_REFERENCE, ("SkullStripped", False)), derived=True),
+        file=File("", entities=(("space", SPACE),), metadata=(*REFERENCE, ("SkullStripped", False)), derived=True),
     ),
 )

@@ -96,6 +96,7 @@ def group_page(
     files: Mapping[str, str] | None = None,
     regions: Mapping[str, Any] | None = None,
     template: Mapping[str, Any] | None = None,
+    pam50: Mapping[str, Any] | None = None,
 ) -> str:
     """The page over all units: failures first, then for each pipeline its distributions, curves and table.
 
@@ -114,6 +115,8 @@ def group_page(
         What `region_section` makes of the figures per region.
     template
         What `template_section` makes of the template of the cohort.
+    pam50
+        What `pam50_section` makes of the cords' maps in PAM50.
     """
     known = {str(row.get("participant_id", "")): row for row in participants_rows}
     extra = [
@@ -143,6 +146,7 @@ def group_page(
     return fill(
         "group.html.jinja",
         template=template,
+        pam50=pam50,
         units=units,
         extra=extra,
         sections=sections,

@@ -22,3 +22,15 @@ def template_section(
         "heads": sorted(rows, key=lambda row: row["overlap"]),
         "folder": folder,
     }
+
+
+def pam50_section(
+    pictures: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]], left_out: Sequence[tuple[str, str]], folder: str, root: Path
+) -> dict[str, Any]:
+    """What the page draws of the cords' maps in PAM50: pictures, a row for every map, and the units that are left out, with the reason."""
+    return {
+        "figures": [figure_in_page(one, root, f"pam50-figure{number}") for number, one in enumerate(pictures, 1)],
+        "rows": list(rows),
+        "left_out": [{"unit": unit, "why": why} for unit, why in left_out],
+        "folder": folder,
+    }
