@@ -116,7 +116,7 @@ ROWS: tuple[Artifact, ...] = (
         file=File("xfm", entities=(("from", ""), ("to", SPACE), ("mode", "image"), ("desc", "agreement")), derived=True),
         columns={
             "dice_image": Column("1", "Dice overlap of the template's cord with the image's, in the image"),
-            "dice_template": Column("1", "the same in the template, over the slices that the image covers, or those at which it has thick slices of its own"),
+            "dice_template": Column("1", "the same in the template, in the slices that the image covers, or at the heights of its own thick ones"),
             "inverse_mean": Column("mm", "distance from its start at which a place of the cord ends after both warps, on average"),
             "inverse_most": Column("mm", "the largest such distance"),
             "landmarks": Column("", "number of landmarks", whole=True),
