@@ -272,7 +272,7 @@ CORD_ANAT = Pipeline(
         Step(("smooth_image",), by=_only("smoothing", "Image smoothed along the cord", smooth_along_cord)),
         Step(("flat_image",), by=_only("flattening", "Flattened image", flatten_sagittal)),
     ),
-    memory=(900, 60, 0),
+    memory=(1000, 110, 0),
 )
 
 CORD_MT = Pipeline(
@@ -293,7 +293,7 @@ CORD_MT = Pipeline(
         Step(("mtsat", "mt_t1"), by=_only("mtsat", "Magnetisation transfer saturation and T1", mtsat)),
         _tracts("mtr", "mtsat", "mt_t1"),
     ),
-    memory=(900, 60, 0),
+    memory=(1000, 110, 0),
 )
 
 _STILL = (
@@ -318,7 +318,7 @@ CORD_DWI = Pipeline(
         _tracts("fa", "md", "ad", "rd"),
         Step(("smooth_volumes",), by=_only("series_smoothing", "Series smoothed along the cord", smooth_volumes)),
     ),
-    memory=(900, 60, 24),
+    memory=(1000, 110, 24),
 )
 
 CORD_BOLD = Pipeline(
@@ -337,7 +337,7 @@ CORD_BOLD = Pipeline(
         Step(("confounds",), by=_only("confounds", "Nuisance regressors", confounds)),
         Step(("smooth_volumes",), by=_only("series_smoothing", "Series smoothed along the cord", smooth_volumes)),
     ),
-    memory=(900, 60, 24),
+    memory=(1000, 110, 24),
 )
 
 PIPELINES = (SPIN_ECHO, BRAIN_ANAT, QSM, ORIENTATIONS, CORD_ANAT, CORD_MT, CORD_DWI, CORD_BOLD)
