@@ -14,7 +14,7 @@ from neuraxis.artifacts.cord_template import REFERENCE, SPACE
 from neuraxis.bids import tables
 from neuraxis.bids.derivatives import name_of, write_atomically
 from neuraxis.bids.nifti import image_bytes, read_image, read_warp
-from neuraxis.cohort_processes import derivative, digest_of
+from neuraxis.cohort_processes import content, derivative, digest_of, sidecar
 from neuraxis.cord.template.warps import brought
 from neuraxis.errors import NeuraxisError
 from neuraxis.report.cord_maps import maps
@@ -95,19 +95,33 @@ def make(out: Path, records: Sequence[Mapping[str, Any]]) -> InTemplate | None:
         mine: dict[str, _Sum] = {}
         for record in (one for one in records if str(one["participant"]) == person):
             files = {name: out / paths[0] for name, paths in record.get("files", {}).items() if paths}
+            files |= {name: out / path for name, path in record.get("given", {}).items() if name == "cord"}
             there = [name for name in MAPS if name in files and files[name].is_file()]
             if not there or "warp_to_pam50" not in files:
                 continue
-            if doubt := _doubt(files):
+            wanted = [*there, *(["cord"] if "cord" in files else [])]
+            try:
+                doubt = _doubt(files)
+                if not doubt:
+                    warp = read_warp(files["warp_to_pam50"])
+                    images = {name: read_image(files[name], ARTIFACTS[name]) for name in wanted}
+            except NeuraxisError as error:
+                doubt = str(error)
+            if doubt:
                 left.append((str(record["unit"]), doubt))
+                for name in wanted:  # what a former run brought there
+                    for path in (_there(files[name]), sidecar(_there(files[name]))):
+                        path.unlink(missing_ok=True)
                 continue
-            warp = read_warp(files["warp_to_pam50"])
-            for name in [*there, *(["cord"] if "cord" in files else [])]:
-                values, known = _brought(read_image(files[name], ARTIFACTS[name]), warp, name)
-                _keep(files[name], values, warp.grid, name)
+            for name, image in images.items():
+                values, known = _brought(image, warp, name)
+                _keep(files[name], files["warp_to_pam50"], values, warp.grid, name)
                 _added(mine, name, warp.grid, values, known)
         for name, one in mine.items():
-            _added(sums, name, one.grid, one.mean, one.number > 0).people.append(f"sub-{person}")
+            if (one.number > 0).any():
+                _added(sums, name, one.grid, one.mean, one.number > 0).people.append(f"sub-{person}")
+    for stale in sorted((out / f"tpl-{SPACE}").glob(f"**/tpl-{SPACE}_*")):
+        stale.unlink()
     if not any(name in sums for name in MAPS):
         return InTemplate((), (), tuple(left)) if left else None
     return _written(out, sums, left)
@@ -118,8 +132,10 @@ def _doubt(files: Mapping[str, Path]) -> str:
     try:
         found = tables.read(files["pam50_agreement"], ARTIFACTS["pam50_agreement"])
     except (KeyError, NeuraxisError):
+        found = None
+    if found is None or not len(found):
         return "nothing tells how well it lies on PAM50"
-    return "" if found["trusted"][0] else str(found["why"][0])
+    return "" if found["trusted"][0] == 1 else str(found["why"][0]) or "it is not trusted to lie on PAM50"
 
 
 def _brought(image: Volume, warp: Volume, name: str) -> tuple[Array, Array]:
@@ -132,14 +148,20 @@ def _brought(image: Volume, warp: Volume, name: str) -> tuple[Array, Array]:
     return values, known
 
 
-def _keep(path: Path, values: Array, grid: Grid, name: str) -> None:
-    """A participant's map in the template, beside the one in the image."""
+def _there(path: Path) -> Path:
+    """Where a map in the template lies: beside the one in the image, whose space its description tells."""
     words = path.name.removesuffix(".nii.gz").split("_")
-    entities = dict(word.split("-", 1) for word in words[:-1]) | {"space": SPACE}
+    entities = dict(word.split("-", 1) for word in words[:-1] if "-" in word)
+    own = {"desc": entities["space"]} if "space" in entities and "desc" not in entities else {}
+    return path.with_name(name_of(entities | own | {"space": SPACE}, words[-1], ".nii.gz"))
+
+
+def _keep(path: Path, warp: Path, values: Array, grid: Grid, name: str) -> None:
+    """A participant's map in the template."""
     artifact = ARTIFACTS[name]
     text = {"Description": f"{artifact.title} in {SPACE}.", "Units": artifact.unit, **dict(REFERENCE)}
-    content = image_bytes(Volume(values.astype(np.float32), grid))
-    derivative(path.with_name(name_of(entities, words[-1], ".nii.gz")), content, text, digest_of(path.name, name))
+    image = image_bytes(Volume(values.astype(np.float32), grid))
+    derivative(_there(path), image, text, digest_of(content(path), content(warp)))
 
 
 def _added(sums: dict[str, _Sum], name: str, grid: Grid, values: Array, known: Array) -> _Sum:
@@ -188,7 +210,8 @@ def _picture(out: Path, folder: Path, name: str, total: _Sum, cord: _Sum | None)
     if cord is not None:
         whole = np.zeros(total.mean.shape, np.float32)
         low, high = max(cord.first, total.first), min(cord.first + cord.mean.shape[2], total.first + total.mean.shape[2])
-        whole[:, :, low - total.first : high - total.first] = cord.mean[:, :, low - cord.first : high - cord.first]
+        if high > low:
+            whole[:, :, low - total.first : high - total.first] = cord.mean[:, :, low - cord.first : high - cord.first]
         outline = Volume(whole, total.grid)
     inside = (total.number > 0) if outline is None else (outline.data > 0.5) & (total.number > 0)
     low_, high_ = np.percentile(total.mean[inside] if inside.any() else total.mean, _SHOWN_PERCENTILES)

@@ -222,7 +222,7 @@ class Observer(Protocol):
 def run(plan: Plan, values: Mapping[str, Any], store: Store, observer: Observer, device: str = "cpu") -> None:
     """Runs what must run, in order; `values` are the inputs and what was given.
 
-    A step that fails takes down only what needs it: the observer is told of both. A method that gives None says that this image
+    A step that fails takes down only what cannot do without it: the observer is told of both. A method that gives None says that this image
     does not allow it, and why in a warning: that is no failure, but what needs it is not made either.
     """
     here = dict(values)
@@ -230,14 +230,16 @@ def run(plan: Plan, values: Mapping[str, Any], store: Store, observer: Observer,
     failed: dict[str, str] = {}
     for place, number in enumerate(todo):
         one = plan.steps[number]
-        broken = [name for name in one.takes if name in failed]
+        spare = {need.name for need in one.method.needs if need.optional}
+        broken = [name for name in one.takes if name in failed and name not in spare]
+        without = sorted(name for name in one.takes if name in failed and name in spare)
         if broken:
             failed.update(dict.fromkeys(one.step.makes, failed[broken[0]]))
             observer.blocked(one, f"no {broken[0]}, because {failed[broken[0]]}")
             continue
         try:
             for name in one.takes:
-                if name not in here:
+                if name not in here and name not in without:
                     here[name] = store.load(name)
             observer.started(one)
             start = time.perf_counter()
@@ -247,8 +249,9 @@ def run(plan: Plan, values: Mapping[str, Any], store: Store, observer: Observer,
                 failed.update(dict.fromkeys(one.step.makes, reason))
                 observer.blocked(one, reason)
                 continue
+            lacks = "".join(f" without {name}" for name in without)  # another key: the next run tries again with all of it
             for name, value in made.items():
-                here[name] = store.save(name, value, plan.keys[name], one) if name not in values else values[name]
+                here[name] = store.save(name, value, plan.keys[name] + lacks, one) if name not in values else values[name]
             seconds = time.perf_counter() - start
             observer.finished(one, {name: here[name] for name in made}, seconds, warned)
         except NeuraxisError as error:

@@ -32,6 +32,7 @@ from neuraxis.numerics.upright import signal_on, tilt, upright_of
 from neuraxis.options import Options
 from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, CORD_BOLD, CORD_DWI, CORD_MT, ORIENTATIONS, QSM, SPIN_ECHO
 from neuraxis.qsm.sign import sign_evidence
+from neuraxis.table import Table
 from neuraxis.volume import Volume
 
 Found = tuple[list[Unit], list[Problem]]
@@ -276,8 +277,13 @@ def _session_discs(unit: Unit, others: Others) -> dict[str, Any]:
     """The discs of the session's reference image as points in space, and its way to the template for images that show no discs."""
     found = [discs for of in others if (discs := of("discs")) is not None and discs.data.any()]
     lent: dict[str, Any] = {"other_discs" if unit.tells else "session_discs": points_of(found[0])} if found else {}
-    warps = [] if unit.tells else [warp for of in others if (warp := of("warp_from_pam50")) is not None]
+    warps = [] if unit.tells else [warp for of in others if _lies(of("pam50_agreement")) and (warp := of("warp_from_pam50")) is not None]
     return lent | ({"session_warp": warps[0]} if warps else {})
+
+
+def _lies(agreement: Table | None) -> bool:
+    """Whether an image is trusted to lie on the template."""
+    return agreement is not None and len(agreement) > 0 and agreement["trusted"][0] == 1
 
 
 def _find_series(

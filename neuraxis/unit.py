@@ -133,6 +133,8 @@ def prepare(task: Task) -> Prepared:
     folders = _folders(options)
     given = _given(task, store, folders)
     borrowed = kind.borrow(unit, [_findings(task, other, folders) for other in unit.before])
+    if "discs" in given:  # what was drawn on the image itself goes before what another lends
+        borrowed.pop("session_warp", None)
     inputs = facts.inputs | _atlas(options, kind) | borrowed | names_beside(given)
     store.region_names = inputs.get("region_names")
     keys = {name: _text(value) for name, value in inputs.items()}

@@ -86,10 +86,40 @@ def test_mean_spread_and_number_over_participants(tmp_path):
     assert not people[..., 0].any()  # a zero of a map is no value
     text = json.loads((tmp_path / "tpl-PAM50/tpl-PAM50_desc-mean_MTRmap.json").read_text())
     assert text["Units"] == ARTIFACTS["mtr"].unit and "2 participants" in text["Description"]
-    mine = nibabel.load(tmp_path / "sub-01/anat/sub-01_space-PAM50_MTRmap.nii.gz")
+    mine = nibabel.load(tmp_path / "sub-01/anat/sub-01_space-PAM50_desc-MTR_MTRmap.nii.gz")
     assert mine.shape == (71, 71, 40)
     page = group_page(records, pam50=pam50_section(found.pictures, found.rows, found.left_out, "tpl-PAM50", tmp_path))
     assert "Cords in PAM50" in page and "it lies elsewhere" in page and page.count("data:image/png") == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [("from-MTR_to-PAM50_mode-image_xfm.nii.gz", None), ("label-SC_probseg.nii.gz", b"no image"), ("desc-agreement_xfm.tsv", b"trusted\n")],
+)
+def test_a_broken_file_leaves_one_out_and_the_others_go_on(tmp_path, ending, content):
+    records = [unit(tmp_path, "01", 30.0, 700, 40), unit(tmp_path, "02", 40.0, 700, 40)]
+    cohort_pam50.make(tmp_path, records)
+    path = next((tmp_path / "sub-02").rglob(f"*{ending}"))
+    path.unlink() if content is None else path.write_bytes(content)
+    found = cohort_pam50.make(tmp_path, records)
+    assert found.rows[0]["participants"] == 1 and [one for one, _ in found.left_out] == ["sub-02_MTR_mt"]
+    assert not list((tmp_path / "sub-02").rglob("*space-PAM50*"))  # what the former run brought there
+    assert list((tmp_path / "sub-01").rglob("*space-PAM50*"))
+
+
+def test_two_acquisitions_of_a_session_keep_their_own_maps(tmp_path):
+    records = [unit(tmp_path, "01", 30.0, 700, 40)]
+    other = unit(tmp_path, "01", 50.0, 700, 40)
+    for name in ("mtr", "cord"):
+        path = tmp_path / other["files"][name][0]
+        new = path.with_name(path.name.replace("space-MTR", "space-MTS"))
+        path.rename(new)
+        other["files"][name] = [str(new.relative_to(tmp_path))]
+    records = [unit(tmp_path, "01", 30.0, 700, 40), other | {"unit": "sub-01_MTS_mt"}]
+    cohort_pam50.make(tmp_path, records)
+    files = {name: tmp_path / f"sub-01/anat/sub-01_space-PAM50_desc-{name}_MTRmap.nii.gz" for name in ("MTR", "MTS")}
+    values = {name: np.asarray(nibabel.load(path).dataobj).max() for name, path in files.items()}
+    assert values == {"MTR": pytest.approx(30), "MTS": pytest.approx(50)}
 
 
 def test_order_does_not_matter(tmp_path):

@@ -223,6 +223,16 @@ def test_errors_that_are_no_value_error_are_told_too():
         call(one, {"raw": ONES}, "cpu")
 
 
+def test_an_optional_input_that_failed_is_done_without_and_made_up_for_later():
+    steps = (Step(("extra",), family("shifting", toy.shift)), Step(("doubled",), family("doubling", toy.double)))
+    pipeline = Pipeline("toy", "Toy", ("raw",), steps)
+    broken = make_plan(pipeline, {}, {"shifting.shift": {"by": -1}}, {"raw": "r1"}, ("extra", "doubled"))
+    store, log = go(broken)
+    assert [name for name, _ in log.errors] == ["shift"] and log.ran == ["double"]
+    assert store.kept["doubled"][0] != broken.keys["doubled"]  # not taken for what it would be with all of its inputs
+    assert to_run(broken, store.has)
+
+
 def test_what_an_image_does_not_allow_is_no_failure_and_takes_down_only_what_needs_it():
     steps = (
         Step(("doubled",), family("doubling", toy.cannot)),

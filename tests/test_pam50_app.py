@@ -85,7 +85,7 @@ def test_levels_are_the_phantom_s(neck_bids, neck_pam50_out, contrast):
 def test_the_page_shows_and_says_it(neck_pam50_out):
     page = (neck_pam50_out / "sub-01.html").read_text()
     assert "Registration to PAM50" in page and "Overlap of the cord" in page
-    assert "landmarks_of_session" in page  # of the T2*w
+    assert "landmarks_at_hand" in page  # of the T2*w
     assert "10.1016/j.neuroimage.2017.10.041" in (neck_pam50_out / "references.txt").read_text()
 
 

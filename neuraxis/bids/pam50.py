@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import secrets
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,11 +54,7 @@ def read(folder: Path, name: str, cache: Path | None = None) -> Volume:
     if parts is None:
         parts = _unpacked(folder)
         if cache:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            part = cache.with_name(f"{cache.name}.{os.getpid()}.part")
-            with open(part, "wb") as file:
-                np.savez(file, **parts)  # type: ignore[arg-type]
-            os.replace(part, cache)
+            _keep(cache, parts)
     return _dense(parts)
 
 
@@ -83,12 +81,25 @@ def _unpacked(folder: Path) -> dict[str, Array]:
     }
 
 
+def _keep(cache: Path, parts: Mapping[str, Array]) -> None:
+    """Writes the cache, or does without: other runs may write it, or clear the folder, at the same moment."""
+    part = cache.with_name(f"{cache.name}.{secrets.token_hex(8)}.part")
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            np.savez(file, **parts)  # type: ignore[arg-type]
+        os.replace(part, cache)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
 def _kept(cache: Path) -> dict[str, Array] | None:
     """What stands in the cache; None if it is broken."""
     try:
         with open(cache, "rb") as file, np.load(file, allow_pickle=False) as held:
             return {name: held[name] for name in ("at", "shares", "counts", "shape", "affine")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
 

@@ -12,6 +12,11 @@ NOWHERE_MM = 1e4
 """Displacement where there is nothing to be found: 10 m away, outside every image, so that it is filled with background."""
 
 
+def leads(field: Array) -> Array:
+    """Where a displacement (..., 3) leads to a place at all."""
+    return np.asarray(np.abs(field[..., 0]) < NOWHERE_MM / 2)
+
+
 def straightening_warps(image: Volume, centerline: Table, *, width: float = 35.0) -> tuple[Volume, Volume]:
     """Displacement fields that straighten an image, and that bend it back.
 

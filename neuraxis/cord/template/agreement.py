@@ -7,7 +7,7 @@ import numpy as np
 from neuraxis.cord.template.sections import Shares
 from neuraxis.cord.template.warps import brought
 from neuraxis.cord.vertebrae import PAM50_SLICE_MM
-from neuraxis.cord.warps import NOWHERE_MM
+from neuraxis.cord.warps import leads
 from neuraxis.numerics.metrics import dice
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
@@ -25,9 +25,9 @@ def agreement(
     the template's slices at these heights are compared alone.
     """
     mask = cord.data > 0.5
-    mapped = np.abs(from_template.data[..., 0]) < NOWHERE_MM / 2
+    mapped = leads(from_template.data)
     laid = brought(pam50_cord, from_template) > 0.5
-    in_image = dice(laid, mask & mapped)
+    in_image = dice(laid, mask & mapped) if (mask & mapped).any() else 0.0
     start = np.argwhere(mask & mapped)
     apart = _there_and_back(from_template, to_template, start)
     first = _first(to_template, pam50_cord)
@@ -68,5 +68,5 @@ def _there_and_back(from_template: Volume, to_template: Volume, voxels: Array) -
     back = np.stack([Shares(Volume(to_template.data[..., n], to_template.grid))(there) for n in range(3)], axis=-1)
     inverse = np.linalg.inv(to_template.grid.matrix)
     at = there @ inverse[:3, :3].T + inverse[:3, 3]
-    inside = np.all((at >= 0) & (at <= np.array(to_template.grid.shape) - 1), axis=1) & (np.abs(back).max(axis=1) < NOWHERE_MM / 2)
+    inside = np.all((at >= 0) & (at <= np.array(to_template.grid.shape) - 1), axis=1) & leads(back)
     return np.asarray(np.linalg.norm(there + back - points, axis=1)[inside])

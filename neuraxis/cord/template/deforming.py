@@ -46,10 +46,11 @@ def deformed(
 ) -> Deformed:
     """The deformation from `fixed` to `moving` sections, by demons with a stationary velocity.
 
-    In each round the velocity v gains the force of every channel, d = f - m(exp v) with gradient g,
+    In each round the velocity v gains the sum of the forces of all channels, d = f - m(exp v), g the mean of both gradients,
 
         u = d g / (|g|^2 + d^2),   v <- G_whole (v + G_update u)
 
+    no longer than half a pixel,
     and the deformation is exp v, its inverse exp -v.
 
     Parameters

@@ -37,6 +37,9 @@ _AROUND_MM = 54.0
 _CONTRAST_MM = 10.0
 """Standard deviation of the stretch of cord over which the contrast of the tissues is taken to be one; mm."""
 
+_LEAST_SHARE = 0.3
+"""Sections with a smaller part of the template's area than this, over what is usual in the image, lack a part of the cord's mask."""
+
 _ROUNDS, _UPDATE_MM, _WHOLE_MM = 60, 1.0, 0.5
 """Of the deformation: rounds, and standard deviations of the Gaussians that smooth each update and the whole."""
 
@@ -57,6 +60,24 @@ class Fit:
     image: Volume | None = None
     gray_matter: Volume | None = None
     tissues: tuple[Volume | None, Volume | None] = (None, None)
+
+    def shown(self) -> Array:
+        """Which sections show the cord as a whole: those with as large a share of the template's area as most, and not at the edge of the view."""
+        here, there = (moments(one, self._count, _WIDTH_MM)[0] for one in self._both(Chain()))
+        share = here / np.maximum(there, 1e-9)
+        usual = np.median(share[share > 0]) if (share > 0).any() else np.inf
+        return np.asarray((share >= _LEAST_SHARE * usual) & ~self._at_edge())
+
+    def _at_edge(self) -> Array:
+        """Sections whose slice holds cord in the outermost pixels of the image."""
+        upright = self.cord.oriented("LAS")
+        mask = upright.data > 0.5
+        touched = np.asarray(mask[[0, -1]].any(axis=(0, 1))) | np.asarray(mask[:, [0, -1]].any(axis=(0, 1)))
+        nothing = np.zeros(self._count)
+        middles = self.cut.to_body(nothing, nothing, self.cut.heights)
+        inverse = np.linalg.inv(upright.grid.matrix)
+        slices = np.rint((middles @ inverse[:3, :3].T + inverse[:3, 3])[:, 2]).astype(int)
+        return np.asarray(touched[np.clip(slices, 0, len(touched) - 1)])
 
     def chain(self, steps: tuple[str, ...]) -> Chain:
         """The steps one after the other."""

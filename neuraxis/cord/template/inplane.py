@@ -155,8 +155,8 @@ def outline(values: Values, count: int, smoothing: Array | None) -> Array:
 def columns(values: Values, count: int, smoothing: Array | None, width: float, pixel: float = 0.25) -> tuple[Array, Array]:
     """Left-right edges (N, 2) of the cord in every section, and the edges of its columns (N, C, 2); mm.
 
-    The edges from left to right are those between which 96 % of the area lie, carried on to the outermost; a column's length is that of
-    the cord in it, its middle that of the cord's centre of mass.
+    The edges from left to right are those between which 96 % of the area lie; what lies beyond goes on in the same way. A column's
+    length is that of the cord in it, its middle that of the cord's centre of mass.
     """
     steps = np.arange(-width / 2, width / 2 + pixel / 2, pixel)
     number, left, front = np.meshgrid(np.arange(count), steps, steps, indexing="ij")
@@ -188,12 +188,13 @@ def moments(values: Values, count: int, width: float, pixel: float = 0.5) -> tup
     steps = np.arange(-width / 2, width / 2 + pixel / 2, pixel)
     number, left, front = np.meshgrid(np.arange(count), steps, steps, indexing="ij")
     share = values(number, left, front)
-    mass = np.maximum(share.sum(axis=(1, 2)), 1e-9)
+    whole = share.sum(axis=(1, 2))
+    mass = np.maximum(whole, 1e-9)
     places = np.stack([left, front])
     centre = np.einsum("knab,nab->nk", places, share) / mass[:, None]
     away = places - centre.T[:, :, None, None]
     spread = np.einsum("knab,lnab,nab->nkl", away, away, share) / mass[:, None, None]
-    return mass * pixel**2, centre, spread
+    return whole * pixel**2, centre, spread
 
 
 def around(table: Array, number: Array, angle: Array) -> Array:

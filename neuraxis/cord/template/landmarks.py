@@ -7,10 +7,13 @@ import warnings
 import numpy as np
 
 from neuraxis.cord.straight_frame import Sampler
-from neuraxis.cord.vertebrae import PAM50_DISCS, PAM50_PMJ, PAM50_SLICE_MM, PMJ
-from neuraxis.cord.warps import NOWHERE_MM
+from neuraxis.cord.vertebrae import CONUS, PAM50_DISCS, PAM50_PMJ, PAM50_SLICE_MM, PMJ
+from neuraxis.cord.warps import leads
 from neuraxis.table import Table
 from neuraxis.volume import Volume
+
+_BELOW = 21
+"""The disc at whose height the conus of the template ends."""
 
 _LEVEL_MM = 0.5
 """Rows of a centerline that rise by less than this in the template are one landmark; mm."""
@@ -43,7 +46,7 @@ def landmarks_of_session(centerline: Table, session_warp: Volume, pam50_cord: Vo
     up, inside = Sampler(Volume(session_warp.data[..., 2], session_warp.grid), 1)(points)
     heights = points[:, 2] + up - pam50_cord.grid.matrix[2, 3]
     kept: list[int] = []
-    for row in np.flatnonzero(inside & (np.abs(up) < NOWHERE_MM / 2)):
+    for row in np.flatnonzero(inside & leads(up[:, None])):
         if not kept or heights[row] - heights[kept[-1]] >= _LEVEL_MM:
             kept.append(int(row))
     if not kept:
@@ -115,14 +118,54 @@ def landmarks_of_rootlets(rootlets: Volume, pam50_rootlets: Volume) -> Table:
     return _table(rootlets, heights, "level of rootlets")
 
 
+def landmarks_at_hand(centerline: Table, discs: Volume, pam50_cord: Volume, session_warp: Volume | None = None) -> Table:
+    """The session's registered image where there is one that tells, else the discs.
+
+    Parameters
+    ----------
+    centerline
+        Centerline of the cord; columns slice, x_mm, y_mm, z_mm in RAS+ mm, one row per slice from below upwards.
+    discs
+        Disc labels; whole numbers, (X, Y, Z), 3 is C2/C3, 60 the conus.
+    pam50_cord
+        Cord of the template, on its grid, of which only the grid is used.
+    session_warp
+        Displacement on the grid of the session's reference image, to the template; RAS+ mm, (X, Y, Z, 3).
+
+    Returns
+    -------
+    As `landmarks_of_session` or `landmarks_of_discs`, which see.
+
+    References
+    ----------
+    De Leener 2018, doi:10.1016/j.neuroimage.2017.10.041
+    """
+    found = None if session_warp is None else landmarks_of_session(centerline, session_warp, pam50_cord)
+    return found if found is not None and len(found) else landmarks_of_discs(discs)
+
+
+_SPREAD_MM = 10.0
+"""Voxels of one label that lie farther apart are two labels, of which nobody knows which is right; mm."""
+
+
 def _table(labels: Volume, heights: dict[int, float], what: str) -> Table:
     values = [int(value) for value in np.unique(labels.data) if int(value) in heights]
+    if CONUS in values and _BELOW in values:  # the template's conus ends at this disc: the tip itself tells more
+        values.remove(_BELOW)
     if not values:
         warnings.warn(f"no {what} that the template has is labelled", stacklevel=3)
-    matrix = labels.grid.matrix
-    places = [np.argwhere(labels.data == value).mean(axis=0) @ matrix[:3, :3].T + matrix[:3, 3] for value in values]
+    matrix, single = labels.grid.matrix, what != "level of rootlets"
+    places, kept = [], []
+    for value in values:
+        found = np.argwhere(labels.data == value) @ matrix[:3, :3].T + matrix[:3, 3]
+        if single and np.ptp(found, axis=0).max() > _SPREAD_MM:
+            warnings.warn(f"{what} {value} is labelled in two places: left out", stacklevel=3)
+            continue
+        kept.append(value)
+        places.append(found.mean(axis=0))
+    values = kept
     x, y, z = np.array(places).reshape(-1, 3).T
     return Table.of({"value": np.array(values, int), "x": x, "y": y, "z": z, "height": np.array([heights[value] for value in values], float)})
 
 
-METHODS = (landmarks_of_session, landmarks_of_discs, landmarks_of_pmj, landmarks_of_rootlets)
+METHODS = (landmarks_at_hand, landmarks_of_session, landmarks_of_discs, landmarks_of_pmj, landmarks_of_rootlets)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from neuraxis.cord.straight_frame import Sampler, centres
 from neuraxis.cord.template.warps import brought
-from neuraxis.cord.warps import NOWHERE_MM
+from neuraxis.cord.warps import leads
 from neuraxis.volume import Array, Grid, Volume
 
 
@@ -96,7 +98,7 @@ def template_points(
     return discs, spinal
 
 
-def tract_atlas(warp_from_pam50: Volume, pam50_tracts: Volume) -> Volume:
+def tract_atlas(warp_from_pam50: Volume, pam50_tracts: Volume) -> Volume | None:
     """The template's tracts in the image.
 
     Parameters
@@ -109,21 +111,17 @@ def tract_atlas(warp_from_pam50: Volume, pam50_tracts: Volume) -> Volume:
     Returns
     -------
     Share of the voxel in each region, by linear interpolation; 0 to 1, (X, Y, Z, R). In every slice on those voxels of the image that
-    lie around the cord: the grid is a part of the image's.
-
-    Raises
-    ------
-    ValueError: the registered part of the image holds no tract.
+    lie around the cord: the grid is a part of the image's. None, with a warning, where no tract lies in the registered part.
 
     References
     ----------
     Levy 2015, doi:10.1016/j.neuroimage.2015.06.040
     De Leener 2018, doi:10.1016/j.neuroimage.2017.10.041
     """
-    known = np.argwhere(np.abs(warp_from_pam50.data[..., 0]) < NOWHERE_MM / 2)
+    known = np.argwhere(leads(warp_from_pam50.data))
     box = tuple(slice(int(low), int(high) + 1) for low, high in zip(known.min(axis=0), known.max(axis=0), strict=True))
     field = _part(warp_from_pam50, box)
-    inside = np.abs(field.data[..., 0]) < NOWHERE_MM / 2
+    inside = leads(field.data)
     points = centres(field.grid)[inside.ravel()] + field.data[inside]
     inverse = np.linalg.inv(pam50_tracts.grid.matrix)
     slices = (points @ inverse[:3, :3].T + inverse[:3, 3])[:, 2]
@@ -134,7 +132,8 @@ def tract_atlas(warp_from_pam50: Volume, pam50_tracts: Volume) -> Volume:
         found[inside, region] = Sampler(Volume(near.data[..., region], near.grid), 1)(points)[0]
     some = np.argwhere(found.any(axis=3))
     if not len(some):
-        raise ValueError("no tract of the template lies in the registered part of the image")
+        warnings.warn("no tract of the template lies in the registered part of the image", stacklevel=2)
+        return None
     box = tuple(slice(int(low), int(high) + 1) for low, high in zip(some.min(axis=0), some.max(axis=0), strict=True))
     part = _part(Volume(found, field.grid), box)
     return _all_slices(part, warp_from_pam50.grid)
@@ -182,7 +181,7 @@ def _points(grid: Grid, warp: Volume, points: Volume) -> Volume:
     for voxel in np.argwhere(points.data > 0):
         place = matrix[:3, :3] @ voxel + matrix[:3, 3]
         at = np.rint(inverse[:3, :3] @ place + inverse[:3, 3]).astype(int)
-        if not _within(at, warp.grid) or abs(warp.data[tuple(at)][0]) > NOWHERE_MM / 2:
+        if not _within(at, warp.grid) or not leads(warp.data[tuple(at)]):
             continue
         found = place + warp.data[tuple(at)]
         at = np.rint(back[:3, :3] @ found + back[:3, 3]).astype(int)

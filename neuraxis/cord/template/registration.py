@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Literal
 
 from neuraxis.cord.template.agreement import agreement
@@ -48,7 +49,7 @@ def to_pam50(
     symmetry of the image. radial: every direction is stretched so that one outline becomes the other; columns: the width, then every
     column, which is better for cords that are pressed flat. gray: the grey matter is brought onto the template's by a smooth deformation;
     tissue: the image itself, as far as grey and white matter differ in it. All is smoothed along the cord, put together once, and has an
-    inverse.
+    inverse. Sections that lack a part of the cord, or where it touches the edge of the view, take the map of those beside them.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def to_pam50(
     outline_smoothing
         The same of outlines; mm, at least 0.
     width
-        Width of the region around the cord that is mapped; mm, 20 to 100.
+        Width of the region around the cord that is mapped; mm, 20 to 35: the template reaches no farther.
     least_dice
         Overlap of the cord with the template's, in either space, below which the result is not trusted; 0 to 1.
 
@@ -89,7 +90,7 @@ def to_pam50(
     Displacement on the image's grid, to the template: it brings what lies in the template into the image; RAS+ mm, (X, Y, Z, 3).
     Displacement on the template's grid, to the image: it brings the image into the template; RAS+ mm, (X, Y, Z, 3).
     How well the two agree; one row. None, with a warning, where there is no landmark, landmarks do not follow each other as in the
-    template, or less than two sections of the cord lie within it.
+    template, the centerline has one slice or does not run upwards, or less than two whole sections of the cord lie within the template.
 
     Raises
     ------
@@ -102,8 +103,8 @@ def to_pam50(
     Vercauteren 2009, doi:10.1016/j.neuroimage.2008.10.040
     """
     wanted = _steps(steps)
-    if not 20 <= width <= 100:
-        raise ValueError(f"width must be 20 to 100 mm, not {width}")
+    if not 20 <= width <= 35:
+        raise ValueError(f"width must be 20 to 35 mm, not {width}")
     if not 0 <= least_dice <= 1:
         raise ValueError(f"least_dice must be 0 to 1, not {least_dice}")
     smoothing = (centre_smoothing, rotation_smoothing, outline_smoothing)
@@ -120,6 +121,15 @@ def to_pam50(
         warnings.warn(f"not registered to PAM50: {error}", stacklevel=2)
         return None, None, None
     fit = Fit(cut, axis, cord, pam50_cord, smoothing, image, gray_matter, (pam50_gray, pam50_white))
+    shown = fit.shown()
+    if shown.sum() < 2:
+        warnings.warn("not registered to PAM50: less than two sections show the cord as a whole", stacklevel=2)
+        return None, None, None
+    if not shown.all():
+        hidden = f"{(~shown).sum()} of {len(shown)} sections lack a part of the cord or touch the edge of the view"
+        warnings.warn(f"registration to PAM50: {hidden}; they go on from those beside them", stacklevel=2)
+        cut = cut.kept(shown)
+        fit = replace(fit, cut=cut)
     way = Way(cut, axis, fit.chain(wanted))
     beyond = _STEP_MM / 2 if across else size[2] / 2
     from_template, to_template = way.to_template(cord.grid, width, beyond), way.to_body(pam50_cord.grid, width, beyond)

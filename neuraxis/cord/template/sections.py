@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import lazy_loader as lazy
@@ -119,6 +120,10 @@ class Sections:
         left, front, arc, _ = self.frame.foot(points)
         return left, front, np.interp(arc, *self.knots)
 
+    def kept(self, which: Array) -> Sections:
+        """The same with some of its sections; between them all goes on from one to the next."""
+        return Sections(self.frame, self.knots, self.heights[which])
+
     def near(self, grid: Grid, width: float, beyond: float) -> tuple[Array, Array, Array, Array]:
         """Voxels (N, 3) of a grid in the body within `width` across, up to `beyond` mm past the outermost sections; left, front, height."""
         voxels, left, front, arc = self.frame.region(grid, width)
@@ -133,13 +138,39 @@ def _knots(frame: Straightening, landmarks: Table) -> Array:
         raise ValueError("no landmark tells where in the template the cord lies")
     points = np.stack([np.asarray(landmarks[name], float) for name in "xyz"], axis=1)
     arcs, heights = frame.foot(points)[2], np.asarray(landmarks["height"], float)
-    order = np.argsort(heights)
+    order = _agreeing(arcs, heights)
     arcs, heights = arcs[order], heights[order]
-    if (np.diff(heights) <= 0).any() or (np.diff(arcs) <= 0).any():
-        raise ValueError("the landmarks do not follow each other in the image as they do in the template")
     scale = (heights[-1] - heights[0]) / (arcs[-1] - arcs[0]) if len(arcs) > 1 else 1.0
     past = np.array([-_FAR, *np.zeros(len(arcs)), _FAR])
     return np.stack([np.pad(arcs, 1, mode="edge") + past, np.pad(heights, 1, mode="edge") + past * scale])
+
+
+def _agreeing(arcs: Array, heights: Array) -> Array:
+    """Landmarks, from below, that follow each other as in the template at a likely scale; the one that contradicts most others is left out.
+
+    ValueError where nobody can tell which one is wrong.
+    """
+    order = np.argsort(heights, kind="stable")
+    dropped = 0
+    while True:
+        apart = arcs[order][None, :] - arcs[order][:, None]
+        scale = (heights[order][None, :] - heights[order][:, None]) / np.where(apart == 0, np.nan, apart)
+        wrong = ~((scale >= _SCALES[0]) & (scale <= _SCALES[1]))
+        np.fill_diagonal(wrong, False)
+        if not wrong.any():
+            break
+        count = wrong.sum(axis=0)
+        worst = np.flatnonzero(count == count.max())
+        if len(worst) > 1:
+            raise ValueError("the landmarks do not follow each other in the image as they do in the template")
+        order, dropped = np.delete(order, worst[0]), dropped + 1
+    if dropped:
+        warnings.warn(f"{dropped} landmark(s) contradict the others by their place along the cord: left out", stacklevel=4)
+    return order
+
+
+_SCALES = (0.4, 2.5)
+"""Least and largest length of a stretch of cord in the template, over that in the image: people differ by much less."""
 
 
 class Shares:

@@ -10,7 +10,7 @@ from neuraxis.cord.straight_frame import places
 from neuraxis.cord.template.inplane import Chain
 from neuraxis.cord.template.sections import Axis, Sections
 from neuraxis.cord.vertebrae import PAM50_SLICE_MM
-from neuraxis.cord.warps import NOWHERE_MM
+from neuraxis.cord.warps import NOWHERE_MM, leads
 from neuraxis.volume import Array, Grid, Volume
 
 _BLOCK = 200_000
@@ -68,7 +68,7 @@ def brought(source: Volume, warp: Volume, order: int = 1) -> Array:
     from neuraxis.cord.straight_frame import Sampler, centres
 
     field = warp.data.reshape(-1, 3)
-    known = np.flatnonzero(np.abs(field[:, 0]) < NOWHERE_MM / 2)
+    known = np.flatnonzero(leads(field))
     sampler = Sampler(source, order)
     found = np.zeros(len(field), np.float32 if order else source.data.dtype)
     points = centres(warp.grid)[known] + field[known]

@@ -8,6 +8,7 @@ import toy_pam50
 
 from neuraxis.cord.centerline.bspline import bspline
 from neuraxis.cord.template.landmarks import (
+    landmarks_at_hand,
     landmarks_of_discs,
     landmarks_of_pmj,
     landmarks_of_rootlets,
@@ -38,6 +39,14 @@ def test_discs_have_the_height_of_the_template_s(codes):
 def test_no_disc_is_no_landmark():
     with pytest.warns(UserWarning, match="no disc"):
         assert len(landmarks_of_discs(labels(_99=(1, 1, 1)))) == 0
+
+
+def test_a_disc_in_two_places_is_none_and_the_conus_goes_before_the_disc_at_its_height():
+    twice = labels(_3=(9, 12, 30), _4=(9, 12, 12))
+    twice.data[9, 12, 2] = 4
+    with pytest.warns(UserWarning, match="two places"):
+        assert landmarks_of_discs(twice)["value"].tolist() == [3]
+    assert landmarks_of_discs(labels(_20=(9, 12, 30), _21=(9, 12, 12), _60=(9, 12, 10)))["value"].tolist() == [20, 60]
 
 
 def test_the_junction():
@@ -72,6 +81,11 @@ def test_another_image_of_the_session_gives_every_slice_its_height():
     inside = (found["z"] >= 22) & (found["z"] <= 46)
     assert len(found) >= 11 and inside.all()
     assert np.allclose(found["height"], 400 + 1.1 * found["z"], atol=1e-3)
+    discs = labels(_3=(9, 12, 30), _4=(9, 12, 12))
+    assert landmarks_at_hand(centerline, discs, template, Volume(field, reference))["height"].tolist() == found["height"].tolist()
+    assert landmarks_at_hand(centerline, discs, template)["value"].tolist() == [3, 4]
     away = Volume(np.full((*reference.shape, 3), NOWHERE_MM, np.float32), reference)
     with pytest.warns(UserWarning, match="not registered where"):
         assert len(landmarks_of_session(centerline, away, template)) == 0
+    with pytest.warns(UserWarning, match="not registered where"):
+        assert landmarks_at_hand(centerline, discs, template, away)["value"].tolist() == [3, 4]

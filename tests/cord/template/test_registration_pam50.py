@@ -60,7 +60,7 @@ def phantom(codes="LAS", size=(0.8, 0.8, 0.8), tilt=0.0, bend=6.0):
 
 def landmarks(heights=(405.0, 420.0, 435.0), bend=6.0):
     z = (np.array(heights) - 420.0) / SCALE
-    return Table.of({"value": np.array([5, 4, 3])[: len(z)], "x": bend * np.sin(z / 40.0), "y": 0.05 * z, "z": z, "height": np.array(heights)})
+    return Table.of({"value": np.arange(len(z)), "x": bend * np.sin(z / 40.0), "y": 0.05 * z, "z": z, "height": np.array(heights)})
 
 
 def truth_apart(cord, warp, bend=6.0):
@@ -163,7 +163,7 @@ def test_image_rotation_sees_a_turn_that_a_round_outline_hides(template):
         dice(brought(template["pam50_gray"], to_pam50(*given, steps=steps)[0]) > 0.5, gray.data > 0.5)
         for steps in ("centre radial", "centre image_rotation radial")
     )
-    assert better > plain
+    assert better > plain + 0.005
 
 
 def test_without_landmarks_nothing_is_registered_and_it_is_said(template):
@@ -186,6 +186,65 @@ def test_landmarks_out_of_order_and_a_cord_beyond_the_template(template):
     beyond = landmarks().columns | {"height": np.array([805.0, 820.0, 835.0])}
     with pytest.warns(UserWarning, match="less than two sections"):
         assert to_pam50(cord, bspline(cord), Table.of(beyond), template["pam50_cord"])[0] is None
+
+
+@pytest.mark.parametrize(("size", "gap"), [((0.8, 0.8, 0.8), 3), ((0.8, 0.8, 0.8), 6), ((0.5, 0.5, 5.0), 1)])
+def test_slices_without_a_cord_take_the_map_of_their_neighbours(template, size, gap):
+    cord, _ = phantom(size=size)
+    line = bspline(cord)
+    whole = to_pam50(cord, line, landmarks(), template["pam50_cord"])[0]
+    data = cord.data.copy()
+    middle = data.shape[2] // 2
+    data[:, :, middle : middle + gap] = 0
+    with pytest.warns(UserWarning, match="lack a part of the cord"):
+        there, back, table = to_pam50(Volume(data, cord.grid), line, landmarks(), template["pam50_cord"], least_dice=0.7)
+    assert np.isfinite(there.data).all() and np.isfinite(back.data).all()
+    inside = (cord.data > 0.5) & (np.abs(there.data[..., 0]) < NOWHERE_MM / 2) & (np.abs(whole.data[..., 0]) < NOWHERE_MM / 2)
+    apart = np.linalg.norm((there.data - whole.data)[inside], axis=-1)
+    assert np.percentile(apart, 95) < 0.5 and truth_apart(cord, there)[0].mean() < 0.6
+    assert table["inverse_mean"][0] < 0.05
+
+
+def test_where_the_cord_leaves_the_view_the_map_goes_on_from_the_slices_that_show_it_whole(template):
+    """The phantom leans to the front: a view that ends there cuts its upper part off."""
+    cord, _ = phantom()
+    whole = to_pam50(cord, bspline(cord), landmarks(), template["pam50_cord"])[0]
+    heights = to_template(places(cord.grid))[2]
+    rows = int(np.argwhere((cord.data > 0.5) & (heights < 415))[:, 1].max()) + 2
+    part = Volume(np.ascontiguousarray(cord.data[:, :rows]), Grid.of((cord.data.shape[0], rows, cord.data.shape[2]), cord.grid.matrix))
+    with pytest.warns(UserWarning, match="edge of the view"):
+        there = to_pam50(part, bspline(cord), landmarks(), template["pam50_cord"])[0]
+    inside = cord.data[:, :rows] > 0.5
+    apart = np.linalg.norm((there.data - whole.data[:, :rows])[inside & (np.abs(there.data[..., 0]) < NOWHERE_MM / 2)], axis=-1)
+    assert np.percentile(apart, 95) < 0.6
+
+
+def test_an_empty_cord_is_not_registered(template):
+    cord, _ = phantom()
+    with pytest.warns(UserWarning, match="less than two sections"):
+        found = to_pam50(Volume(np.zeros_like(cord.data), cord.grid), bspline(cord), landmarks(), template["pam50_cord"])
+    assert found == (None, None, None)
+
+
+def test_a_landmark_that_contradicts_the_others_is_left_out(template):
+    cord, _ = phantom()
+    good = landmarks((405.0, 415.0, 425.0, 435.0))
+    columns = {name: column.copy() for name, column in good.columns.items()}
+    columns["z"][1] = columns["z"][3] + 2.0
+    with pytest.warns(UserWarning, match="1 landmark"):
+        there = to_pam50(cord, bspline(cord), Table.of(columns), template["pam50_cord"])[0]
+    right = to_pam50(cord, bspline(cord), landmarks((405.0, 425.0, 435.0)), template["pam50_cord"])[0]
+    assert np.allclose(there.data, right.data, atol=1e-3)
+
+
+def test_landmarks_in_front_of_a_bent_cord_lie_on_the_section_through_them(template):
+    """Labels of discs lie 8 mm in front of the cord's middle."""
+    cord, _ = phantom(bend=0.0)
+    here = landmarks(bend=0.0)
+    front = Table.of(here.columns | {"y": here["y"] + 8.0, "z": here["z"] - 8.0 * 0.05})
+    one, two = (to_pam50(cord, bspline(cord), table, template["pam50_cord"])[0] for table in (here, front))
+    inside = cord.data > 0.5
+    assert np.abs(one.data - two.data)[inside].max() < 0.15
 
 
 def test_a_wrong_shape_is_told(template):

@@ -61,3 +61,13 @@ def test_tracts_are_kept_in_a_cache_that_may_break(folder, tmp_path):
         again = pam50.read(folder, "pam50_tracts", cache)
         assert np.array_equal(first.data, again.data) and first.grid == again.grid
         cache.write_bytes(cache.read_bytes()[:1000])
+    for content in (b"", b"nothing of the kind"):
+        cache.write_bytes(content)
+        pam50.read.cache_clear()
+        assert np.array_equal(first.data, pam50.read(folder, "pam50_tracts", cache).data)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    pam50.read.cache_clear()
+    assert pam50.read(folder, "pam50_tracts", tmp_path / "file" / "pam50.npz").data.any()
