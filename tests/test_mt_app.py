@@ -194,6 +194,12 @@ def test_exchanged_images_are_told(one):
     assert any("are the two exchanged?" in text for text in record(one)["warnings"])
 
 
+def test_images_that_differ_in_more_than_saturation_are_a_warning(one):
+    change(one, "flip-1_mt-off_MTS", FlipAngle=5)
+    run(one, "--outputs", "mtr")
+    assert any("flip-1_mt-off_MTS.nii.gz differ in FlipAngle," in text for text in record(one)["warnings"])
+
+
 def test_without_an_mt_off_image_it_is_an_image_of_anatomy_and_mtr_cannot_be_asked_for(one):
     for path in (one / "sub-01/anat").glob("*mt-off*"):
         path.unlink()

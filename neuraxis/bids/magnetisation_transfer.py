@@ -41,6 +41,8 @@ class _State:
 
     on: bool
     flip: str
+    label: str
+    """What acq- says of an image of the time before BIDS had mt-: mton, mtoff or t1w; else empty."""
     paths: tuple[Path, ...]
 
 
@@ -56,8 +58,8 @@ def mt_units(
 
     A unit is an MT-on image and the MT-off images that differ from it in mt- and flip- alone. The MT-on image, in which the cord
     stands out of its fluid, is the unit's magnitude; the others stand in `beside`: mt_off (the PDw), mt_t1w and the session's
-    b1_map. Which of two MT-off images is the T1w, their sidecars say; where they do not, MTR is made of the one that has the flip- of
-    the MT-on image.
+    b1_map. Which of two MT-off images is the T1w, an old name (acq-T1w) or their sidecars say; where none does, MTR is made of the
+    one that has the flip- of the MT-on image. One with another flip- than the MT-on image is never taken for the MT-off image alone.
     """
     acquisitions, problems = _acquisitions(Path(bids_dir), participant, filters, files)
     units: list[Unit] = []
@@ -125,15 +127,21 @@ def _acquisitions(
 
 def _shared(member: Member) -> tuple[tuple[str, str], ...]:
     """The entities that all images of an acquisition have."""
+    left = ("mt", "flip", "acq") if _old_label(member) else ("mt", "flip")
+    return tuple(pair for pair in without_parts(member[0]) if pair[0] not in left)
+
+
+def _old_label(member: Member) -> str:
+    """What acq- says where it stands for mt- and flip-, in small letters; else empty."""
     entities, suffix, _ = member
-    old = suffix == "MTS" and "mt" not in entities and entities.get("acq", "").lower() in _OLD_LABELS
-    return tuple(pair for pair in without_parts(entities) if pair[0] not in ("mt", "flip") and not (old and pair[0] == "acq"))
+    said = entities.get("acq", "").lower()
+    return said if suffix == "MTS" and "mt" not in entities and said in _OLD_LABELS else ""
 
 
 def _is_on(member: Member, root: Path) -> bool | None:
     """Whether the saturation pulse was on: by the name, else by MTState; None where neither says so."""
-    entities, suffix, path = member
-    named = entities.get("mt") or (_OLD_LABELS.get(entities.get("acq", "").lower()) if suffix == "MTS" else None)
+    entities, _, path = member
+    named = entities.get("mt") or _OLD_LABELS.get(_old_label(member))
     said = metadata(path, root).get("MTState")
     if named in ("on", "off"):
         if isinstance(said, bool) and said is not (named == "on"):
@@ -149,7 +157,7 @@ def _unit(bare: Unit, groups: Sequence[list[Member]]) -> Unit | None:
         saturation = _is_on(members[0], bare.root)
         paths = tuple(sorted((path for _, _, path in members), key=echo_number))
         if saturation is not None:
-            states.append(_State(saturation, members[0][0].get("flip", ""), paths))
+            states.append(_State(saturation, members[0][0].get("flip", ""), _old_label(members[0]), paths))
     saturated, plain = ([state for state in states if state.on is wanted] for wanted in (True, False))
     if not saturated or not plain:
         return None
@@ -175,22 +183,36 @@ def _unit(bare: Unit, groups: Sequence[list[Member]]) -> Unit | None:
 def _by_weighting(bare: Unit, on: _State, plain: Sequence[_State]) -> tuple[_State, _State | None]:
     """The MT-off image that goes with the MT-on image (PDw), and the T1w where there are two.
 
-    T1 weighs on the signal of a spoiled gradient echo as (flip angle)^2 / TR does. Where the sidecars do not tell both, the flip-
-    index of the name says which one goes with the MT-on image, and the maps that need more are not made (`protocol`).
+    T1 weighs on the signal of a spoiled gradient echo as (flip angle)^2 / TR does. Where the sidecars do not tell both, an old name or
+    the flip- index says which one goes with the MT-on image, and the maps that need more are not made (`protocol`).
     """
+    named = [state for state in plain if state.label == "t1w"]
     if len(plain) == 1:
+        path = plain[0].paths[0]
+        if named or plain[0].flip != on.flip:
+            why = "is T1w by its name" if named else "has another flip- than the MT-on image"
+            raise MissingInput(
+                f"The MT-off image is missing: {path} {why}.",
+                f"Add the image that differs from {on.paths[0].name} in saturation alone, or correct the name.",
+            )
         return plain[0], None
     told = [_timing(bare, state.paths[0])[:2] for state in plain]
     if all(tr and angle for tr, angle in told):
         weights = [(angle or 0) ** 2 / (tr or 1) for tr, angle in told]
         order = np.argsort(weights, kind="stable")
-        if weights[order[1]] > weights[order[0]]:
-            return plain[order[0]], plain[order[1]]
-        raise DataError(
-            f"{plain[0].paths[0]} and {plain[1].paths[0].name} have one FlipAngle and one RepetitionTime: none is T1-weighted.",
-            "Correct the sidecars, or tell two acquisitions apart by acq- or run-.",
-        )
-    same = [state for state in plain if state.flip == on.flip]
+        off, t1w = plain[order[0]], plain[order[1]]
+        if weights[order[1]] <= weights[order[0]]:
+            raise DataError(
+                f"{plain[0].paths[0]} and {plain[1].paths[0].name} have one FlipAngle and one RepetitionTime: none is T1-weighted.",
+                "Correct the sidecars, or tell two acquisitions apart by acq- or run-.",
+            )
+        if off in named or t1w.label == "mtoff":
+            raise DataError(
+                f"{t1w.paths[0]} is more T1-weighted than {off.paths[0].name} by FlipAngle and RepetitionTime, and less by its name.",
+                "Correct one of them.",
+            )
+        return off, t1w
+    same = [state for state in plain if state not in named] if named else [state for state in plain if state.flip == on.flip]
     if len(same) != 1:
         raise MissingInput(
             _timing(bare, plain[0].paths[0])[2] or _timing(bare, plain[1].paths[0])[2] or f"{on.paths[0]} has no MT-off image with its flip-.",
@@ -226,6 +248,16 @@ def protocol(unit: Unit) -> tuple[Table | None, str]:
     return Table.of_rows(rows), ""
 
 
+def doubts(unit: Unit) -> list[str]:
+    """What speaks against the maps of a unit, and does not stop them; in sentences."""
+    off = dict(unit.beside)["mt_off"][0]
+    pairs = zip(("RepetitionTime", "FlipAngle"), _timing(unit, unit.magnitude[0])[:2], _timing(unit, off)[:2], strict=False)
+    apart = [name for name, one, other in pairs if None not in (one, other) and one != other]
+    if not apart:
+        return []
+    return [f"MTR: {unit.magnitude[0].name} and {off.name} differ in {' and '.join(apart)}, so not saturation alone tells them apart"]
+
+
 def _b1_of(unit: Unit) -> Path | None:
     """The session's map of the transmitted field, in fmap/: the first, where there are several."""
     there = []
@@ -249,9 +281,6 @@ def load_mt(unit: Unit) -> tuple[dict[str, Volume], list[str]]:
             volume = Volume(volume.data, image.grid)
         found[name] = volume
         notes += more
-    (on_time, on_angle, _), (off_time, off_angle, _) = (_timing(unit, p) for p in (unit.magnitude[0], dict(unit.beside)["mt_off"][0]))
-    if (on_time, on_angle) != (off_time, off_angle) and None not in (on_time, on_angle, off_time, off_angle):
-        notes.append("MTR: the MT-on and the MT-off image differ in FlipAngle or RepetitionTime, so not saturation alone tells them apart.")
     table, why = protocol(unit)
     if table is None and why != NO_T1W:
         notes.append(f"MTsat and T1 are not made: {why}")

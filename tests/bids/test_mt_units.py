@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from neuraxis.bids.cord import cord_units
-from neuraxis.bids.magnetisation_transfer import load_mt, lone, mt_units, protocol, together
+from neuraxis.bids.magnetisation_transfer import doubts, load_mt, lone, mt_units, protocol, together
 from neuraxis.errors import DataError, GridMismatch, MissingInput
 
 SHAPE, AFFINE = (12, 10, 4), np.diag([-0.9, 0.9, 5.0, 1])
@@ -195,7 +195,49 @@ def test_echoes_are_combined_and_must_be_as_many(tmp_path):
     assert "has 1 echoes" in str(mt_units(tmp_path, "01")[1][0][1])
 
 
-def test_a_ratio_over_more_than_saturation_is_told(tmp_path):
+@pytest.mark.parametrize(
+    ("side", "said"),
+    [
+        (LOW, ""),
+        ({}, ""),
+        (HIGH, "differ in RepetitionTime and FlipAngle"),
+        ({"FlipAngle": 15}, "differ in FlipAngle,"),
+        ({**LOW, "RepetitionTime": 0.05}, "differ in RepetitionTime,"),
+    ],
+)
+def test_a_ratio_over_more_than_saturation_is_doubtful(tmp_path, side, said):
     put(tmp_path, "mt-on_MTR", LOW)
-    put(tmp_path, "mt-off_MTR", HIGH)
-    assert any("differ in FlipAngle" in note for note in load_mt(only(tmp_path))[1])
+    put(tmp_path, "mt-off_MTR", side)
+    told = doubts(only(tmp_path))
+    assert len(told) == bool(said) and said in "".join(told)
+
+
+@pytest.mark.parametrize("side", [{}, HIGH])
+@pytest.mark.parametrize(
+    ("on", "off", "why"),
+    [("flip-1_mt-on_MTS", "flip-2_mt-off_MTS", "another flip-"), ("acq-MTon_MTS", "acq-T1w_MTS", "T1w by its name")],
+)
+def test_a_t1_weighted_image_is_not_taken_for_the_mt_off_image(tmp_path, on, off, why, side):
+    put(tmp_path, on)
+    put(tmp_path, off, side)
+    units, [(name, error)] = mt_units(tmp_path, "01")
+    assert not units and name == "sub-01_MTS_mt" and type(error) is MissingInput and error.exit_code == 66
+    assert "MT-off image is missing" in str(error) and why in str(error) and f"{off}.nii.gz" in str(error)
+
+
+@pytest.mark.parametrize("side", [{}, {"FlipAngle": 9}])
+def test_old_names_say_which_image_is_which_without_sidecars(tmp_path, side):
+    for name in ("MTon", "MToff", "T1w"):
+        put(tmp_path, f"acq-{name}_MTS", side)
+    unit = only(tmp_path)
+    assert names(unit) == {"mt_off": ["sub-01_acq-MToff_MTS.nii.gz"], "mt_t1w": ["sub-01_acq-T1w_MTS.nii.gz"]}
+    table, why = protocol(unit)
+    assert table is None and "has no RepetitionTime" in why
+
+
+def test_old_names_and_sidecars_must_agree(tmp_path):
+    put(tmp_path, "acq-MTon_MTS", LOW)
+    put(tmp_path, "acq-MToff_MTS", HIGH)
+    put(tmp_path, "acq-T1w_MTS", LOW)
+    units, [(_, error)] = mt_units(tmp_path, "01")
+    assert not units and type(error) is DataError and "less by its name" in str(error)
