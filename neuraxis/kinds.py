@@ -249,12 +249,9 @@ def _mt_facts(unit: Unit) -> Facts:
     """What is known of the image, and how all images of the acquisition were taken."""
     facts = replace(_cord_facts(unit), doubts=tuple(mt.doubts(unit)))
     taken, lacking = mt.protocol(unit)
-    why = {"mt_t1w": mt.NO_T1W, "b1_map": "there is no B1 map (fmap/*_TB1map)"}
-    absent = {name: reason for name, reason in why.items() if name not in dict(unit.beside)}
     if taken is None:
-        absent["mt_protocol"] = lacking
-        return replace(facts, lacking=absent)
-    return replace(facts, inputs={**facts.inputs, "mt_protocol": taken}, lacking=absent)
+        return replace(facts, lacking={**dict(unit.lacking), "mt_protocol": lacking})
+    return replace(facts, inputs={**facts.inputs, "mt_protocol": taken}, lacking=dict(unit.lacking))
 
 
 

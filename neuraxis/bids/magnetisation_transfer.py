@@ -10,10 +10,10 @@ import numpy as np
 
 from neuraxis.bids.cord import in_view, is_thin, load_cord
 from neuraxis.bids.dataset import Member, Problem, Unit, echo_number, labelled_members, natural, without_parts
-from neuraxis.bids.files import listed, parse_name
 from neuraxis.bids.filters import Filters
 from neuraxis.bids.images import check_grid, grid_of_file
 from neuraxis.bids.sidecar import flip_angle, metadata, repetition_time
+from neuraxis.bids.transmit_field import NO_B1, b1_of, relative
 from neuraxis.errors import DataError, MissingInput, NeuraxisError
 from neuraxis.table import Table
 from neuraxis.volume import Volume
@@ -22,15 +22,6 @@ SUFFIXES = ("MTS", "MTR")
 
 _OLD_LABELS = {"mton": "on", "mtoff": "off", "t1w": "off"}
 """What acq- says of an MTS of the time before BIDS had mt- and flip- (doi:10.1038/s41596-021-00588-0), in small letters."""
-
-_B1_SUFFIX = "TB1map"
-
-_B1_UNITS = {"": 1.0, "arbitrary": 1.0, "1": 1.0, "percent": 0.01, "%": 0.01}
-"""Units of a B1 map -> what makes it relative to the nominal flip angle."""
-
-_B1_MEDIAN = (0.2, 3.0)
-"""No B1 map relative to nominal has a median outside these: it is in percent, or in degrees."""
-
 
 NO_T1W = "there is no T1w image (a second MT-off image, with another flip-)"
 
@@ -176,8 +167,16 @@ def _unit(bare: Unit, groups: Sequence[list[Member]]) -> Unit | None:
                 f"{state.paths[0]} has {len(state.paths)} echoes and {on.paths[0].name} {len(on.paths)}.", "All need the same."
             )
         check_grid(state.paths[0], grid_of_file(state.paths[0]), on.paths[0], grid_of_file(on.paths[0]))
-    beside = [("mt_off", off.paths), *([("mt_t1w", t1w.paths)] if t1w else []), *([("b1_map", (b1,))] if (b1 := _b1_of(bare)) and t1w else [])]
-    return replace(bare, magnitude=on.paths, beside=tuple(beside))
+    beside, lacking = {"mt_off": off.paths}, {}
+    if t1w:
+        beside["mt_t1w"] = t1w.paths
+        b1, lacking["b1_map"] = b1_of(bare, (*on.paths, *off.paths, *t1w.paths))
+        if b1:
+            beside["b1_map"] = (b1,)
+    else:
+        lacking = {"mt_t1w": NO_T1W, "b1_map": NO_T1W}
+    absent = tuple((name, why) for name, why in lacking.items() if why)
+    return replace(bare, magnitude=on.paths, beside=tuple(beside.items()), lacking=absent)
 
 
 def _by_weighting(bare: Unit, on: _State, plain: Sequence[_State]) -> tuple[_State, _State | None]:
@@ -252,20 +251,10 @@ def doubts(unit: Unit) -> list[str]:
     """What speaks against the maps of a unit, and does not stop them; in sentences."""
     off = dict(unit.beside)["mt_off"][0]
     pairs = zip(("RepetitionTime", "FlipAngle"), _timing(unit, unit.magnitude[0])[:2], _timing(unit, off)[:2], strict=False)
-    apart = [name for name, one, other in pairs if None not in (one, other) and one != other]
-    if not apart:
-        return []
-    return [f"MTR: {unit.magnitude[0].name} and {off.name} differ in {' and '.join(apart)}, so not saturation alone tells them apart"]
-
-
-def _b1_of(unit: Unit) -> Path | None:
-    """The session's map of the transmitted field, in fmap/: the first, where there are several."""
-    there = []
-    for path in listed(unit.root, unit.participant, ("fmap",)):
-        parsed = parse_name(path.name)
-        if parsed and parsed[1] == _B1_SUFFIX and parsed[0].get("sub") == unit.participant and parsed[0].get("ses") == unit.session:
-            there.append(path)
-    return min(there, key=lambda path: natural(path.name), default=None)
+    apart = " and ".join(name for name, one, other in pairs if None not in (one, other) and one != other)
+    found = [f"MTR: {unit.magnitude[0].name} and {off.name} differ in {apart}, so not saturation alone tells them apart"] if apart else []
+    no_b1 = dict(unit.lacking).get("b1_map", "")
+    return found + ([f"MTsat and T1 are not corrected for B1: {no_b1}"] if no_b1 not in ("", NO_B1, NO_T1W) else [])
 
 
 def load_mt(unit: Unit) -> tuple[dict[str, Volume], list[str]]:
@@ -273,10 +262,10 @@ def load_mt(unit: Unit) -> tuple[dict[str, Volume], list[str]]:
     image, notes = load_cord(unit)
     found = {"image": image}
     for name, paths in unit.beside:
-        volume, more = load_cord(replace(unit, magnitude=paths, beside=()))
         if name == "b1_map":
-            volume, more = _relative(volume, paths[0], unit.root)
+            volume, more = relative(paths[0], unit.root)
         else:
+            volume, more = load_cord(replace(unit, magnitude=paths, beside=()))
             check_grid(paths[0], volume.grid, unit.magnitude[0], image.grid)
             volume = Volume(volume.data, image.grid)
         found[name] = volume
@@ -287,18 +276,3 @@ def load_mt(unit: Unit) -> tuple[dict[str, Volume], list[str]]:
     names = {"mt_off": "MT-off", "mt_t1w": "T1w", "b1_map": "B1 map"}
     said = ", ".join(f"{names[name]}: {paths[0].name}" for name, paths in unit.beside)
     return found, [f"MT-on: {unit.magnitude[0].name}, {said}.", *notes]
-
-
-def _relative(volume: Volume, path: Path, root: Path) -> tuple[Volume, list[str]]:
-    """A B1 map relative to the nominal flip angle, by the Units of its sidecar."""
-    unit = str(metadata(path, root).get("Units", ""))
-    if unit.lower() not in _B1_UNITS:
-        raise DataError(f"{path} has Units {unit!r}, and a factor of the nominal flip angle is needed.", "Convert it: 1 is nominal, or percent.")
-    data = volume.data * np.float32(_B1_UNITS[unit.lower()])
-    middle = float(np.median(data[data > 0])) if (data > 0).any() else 0.0
-    if not _B1_MEDIAN[0] <= middle <= _B1_MEDIAN[1]:
-        raise DataError(
-            f"{path} has a median of {middle:.4g} in Units {unit or 'not given'}, which is no factor of the nominal flip angle.",
-            "Say its Units in its sidecar (percent), or convert it.",
-        )
-    return Volume(data, volume.grid), [f"B1: {path.name}, median {middle:.3g} of nominal."]
