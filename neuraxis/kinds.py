@@ -51,6 +51,8 @@ class Facts:
     metadata: dict[str, Any] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
     """An input that its files do not give -> why, in a sentence."""
+    doubts: tuple[str, ...] = ()
+    """What speaks against its results and does not stop them: warnings."""
 
 
 @dataclass(frozen=True)
@@ -246,14 +248,11 @@ def _find_mt(options: Options, label: str, filters: dataset.Filters, files: Mapp
 
 def _mt_facts(unit: Unit) -> Facts:
     """What is known of the image, and how all images of the acquisition were taken."""
-    facts = _cord_facts(unit)
+    facts = replace(_cord_facts(unit), doubts=tuple(mt.doubts(unit)))
     taken, lacking = mt.protocol(unit)
-    why = {"mt_t1w": mt.NO_T1W, "b1_map": "there is no B1 map (fmap/*_TB1map)"}
-    absent = {name: reason for name, reason in why.items() if name not in dict(unit.beside)}
     if taken is None:
-        absent["mt_protocol"] = lacking
-        return replace(facts, lacking=absent)
-    return replace(facts, inputs={**facts.inputs, "mt_protocol": taken}, lacking=absent)
+        return replace(facts, lacking={**dict(unit.lacking), "mt_protocol": lacking})
+    return replace(facts, inputs={**facts.inputs, "mt_protocol": taken}, lacking=dict(unit.lacking))
 
 
 

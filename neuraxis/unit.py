@@ -57,6 +57,7 @@ class Prepared:
     plan: Plan
     given: dict[str, Path]
     inputs: dict[str, Any] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -153,7 +154,7 @@ def prepare(task: Task) -> Prepared:
     if not plan.targets:
         reasons = dict.fromkeys(plan.missing.values())
         raise MissingInput(f"{unit.name}: nothing can be made of it ({'; '.join(reasons)}).", "See the methods' needs.")
-    return Prepared(task, store, plan, given, inputs)
+    return Prepared(task, store, plan, given, inputs, facts.doubts)
 
 
 def _atlas(options: Options, kind: Kind) -> dict[str, Any]:
@@ -351,8 +352,9 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
     if not any(looked):  # nothing new to look at
         looked = former.get("look_back", ([], []))
     notes = [*(note for note in notes if note not in looked[0]), *looked[0]]
-    watcher.warned += looked[1]
-    for text in looked[1]:
+    warned = [*prepared.doubts, *looked[1]]
+    watcher.warned += warned
+    for text in warned:
         watcher.say(f"warning: {text}")
     record = _record(prepared, watcher, former, todo, notes) | {"look_back": looked}
     record["seconds"] = round(time.time() - start, 1)

@@ -194,6 +194,12 @@ def test_exchanged_images_are_told(one):
     assert any("are the two exchanged?" in text for text in record(one)["warnings"])
 
 
+def test_images_that_differ_in_more_than_saturation_are_a_warning(one):
+    change(one, "flip-1_mt-off_MTS", FlipAngle=5)
+    run(one, "--outputs", "mtr")
+    assert any("flip-1_mt-off_MTS.nii.gz differ in FlipAngle," in text for text in record(one)["warnings"])
+
+
 def test_without_an_mt_off_image_it_is_an_image_of_anatomy_and_mtr_cannot_be_asked_for(one):
     for path in (one / "sub-01/anat").glob("*mt-off*"):
         path.unlink()
@@ -208,10 +214,14 @@ def test_a_b1_map_of_another_place_or_unit_is_one_sentence(one, bids, shift, sai
     affine[0, 3] += shift or 0
     (one / "sub-01/fmap").mkdir()
     nibabel.save(nibabel.Nifti1Image(np.asarray(seen.dataobj) / (100 if shift else 1), affine), one / "sub-01/fmap/sub-01_TB1map.nii.gz")
-    done = run(one, "--outputs", "mtr", "mtsat", check=1 if shift else 65)
-    assert said in done.stderr
-    if shift:  # MTR needs no B1
-        assert record(one)["status"] == "partial" and (one.parent / "out/sub-01/anat/sub-01_space-MTS_MTRmap.nii.gz").exists()
+    done = run(one, "--outputs", "mtr", "mtsat", check=1 if shift else 0)
+    assert said in done.stderr and record(one)["status"] == ("partial" if shift else "ok")
+    made = one.parent / "out/sub-01/anat"
+    assert (made / "sub-01_space-MTS_MTRmap.nii.gz").exists()  # it needs no B1
+    assert (made / "sub-01_space-MTS_MTsat.nii.gz").exists() is not bool(shift)
+    if not shift:
+        assert any("not corrected for B1: the B1 map is left out" in text and said in text for text in record(one)["warnings"])
+        assert said in next(step["reason"] for step in record(one)["steps"] if step["family"] == "b1")
 
 
 def test_images_that_are_moved_are_kept_when_they_are_asked_for(one):

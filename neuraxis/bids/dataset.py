@@ -66,6 +66,8 @@ class Unit:
     """The units of other head positions that this one joins, and that are worked on first."""
     beside: tuple[tuple[str, tuple[Path, ...]], ...] = ()
     """The other images of the acquisition, by the name of their artifact: the one in `magnitude` stands for all."""
+    lacking: tuple[tuple[str, str], ...] = ()
+    """An image that could stand in `beside` and does not -> why."""
     coils: tuple[Unit, ...] = ()
     """Every coil of uncombined images, as a unit; the files of this one are those of the first."""
     tables: tuple[Path, ...] = ()

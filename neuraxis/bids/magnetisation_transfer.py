@@ -10,10 +10,10 @@ import numpy as np
 
 from neuraxis.bids.cord import in_view, is_thin, load_cord
 from neuraxis.bids.dataset import Member, Problem, Unit, echo_number, labelled_members, natural, without_parts
-from neuraxis.bids.files import listed, parse_name
 from neuraxis.bids.filters import Filters
 from neuraxis.bids.images import check_grid, grid_of_file
 from neuraxis.bids.sidecar import flip_angle, metadata, repetition_time
+from neuraxis.bids.transmit_field import NO_B1, b1_of, relative
 from neuraxis.errors import DataError, MissingInput, NeuraxisError
 from neuraxis.table import Table
 from neuraxis.volume import Volume
@@ -22,15 +22,6 @@ SUFFIXES = ("MTS", "MTR")
 
 _OLD_LABELS = {"mton": "on", "mtoff": "off", "t1w": "off"}
 """What acq- says of an MTS of the time before BIDS had mt- and flip- (doi:10.1038/s41596-021-00588-0), in small letters."""
-
-_B1_SUFFIX = "TB1map"
-
-_B1_UNITS = {"": 1.0, "arbitrary": 1.0, "1": 1.0, "percent": 0.01, "%": 0.01}
-"""Units of a B1 map -> what makes it relative to the nominal flip angle."""
-
-_B1_MEDIAN = (0.2, 3.0)
-"""No B1 map relative to nominal has a median outside these: it is in percent, or in degrees."""
-
 
 NO_T1W = "there is no T1w image (a second MT-off image, with another flip-)"
 
@@ -41,6 +32,8 @@ class _State:
 
     on: bool
     flip: str
+    label: str
+    """What acq- says of an image of the time before BIDS had mt-: mton, mtoff or t1w; else empty."""
     paths: tuple[Path, ...]
 
 
@@ -56,8 +49,8 @@ def mt_units(
 
     A unit is an MT-on image and the MT-off images that differ from it in mt- and flip- alone. The MT-on image, in which the cord
     stands out of its fluid, is the unit's magnitude; the others stand in `beside`: mt_off (the PDw), mt_t1w and the session's
-    b1_map. Which of two MT-off images is the T1w, their sidecars say; where they do not, MTR is made of the one that has the flip- of
-    the MT-on image.
+    b1_map. Which of two MT-off images is the T1w, an old name (acq-T1w) or their sidecars say; where none does, MTR is made of the
+    one that has the flip- of the MT-on image. One with another flip- than the MT-on image is never taken for the MT-off image alone.
     """
     acquisitions, problems = _acquisitions(Path(bids_dir), participant, filters, files)
     units: list[Unit] = []
@@ -125,15 +118,21 @@ def _acquisitions(
 
 def _shared(member: Member) -> tuple[tuple[str, str], ...]:
     """The entities that all images of an acquisition have."""
+    left = ("mt", "flip", "acq") if _old_label(member) else ("mt", "flip")
+    return tuple(pair for pair in without_parts(member[0]) if pair[0] not in left)
+
+
+def _old_label(member: Member) -> str:
+    """What acq- says where it stands for mt- and flip-, in small letters; else empty."""
     entities, suffix, _ = member
-    old = suffix == "MTS" and "mt" not in entities and entities.get("acq", "").lower() in _OLD_LABELS
-    return tuple(pair for pair in without_parts(entities) if pair[0] not in ("mt", "flip") and not (old and pair[0] == "acq"))
+    said = entities.get("acq", "").lower()
+    return said if suffix == "MTS" and "mt" not in entities and said in _OLD_LABELS else ""
 
 
 def _is_on(member: Member, root: Path) -> bool | None:
     """Whether the saturation pulse was on: by the name, else by MTState; None where neither says so."""
-    entities, suffix, path = member
-    named = entities.get("mt") or (_OLD_LABELS.get(entities.get("acq", "").lower()) if suffix == "MTS" else None)
+    entities, _, path = member
+    named = entities.get("mt") or _OLD_LABELS.get(_old_label(member))
     said = metadata(path, root).get("MTState")
     if named in ("on", "off"):
         if isinstance(said, bool) and said is not (named == "on"):
@@ -149,7 +148,7 @@ def _unit(bare: Unit, groups: Sequence[list[Member]]) -> Unit | None:
         saturation = _is_on(members[0], bare.root)
         paths = tuple(sorted((path for _, _, path in members), key=echo_number))
         if saturation is not None:
-            states.append(_State(saturation, members[0][0].get("flip", ""), paths))
+            states.append(_State(saturation, members[0][0].get("flip", ""), _old_label(members[0]), paths))
     saturated, plain = ([state for state in states if state.on is wanted] for wanted in (True, False))
     if not saturated or not plain:
         return None
@@ -168,29 +167,51 @@ def _unit(bare: Unit, groups: Sequence[list[Member]]) -> Unit | None:
                 f"{state.paths[0]} has {len(state.paths)} echoes and {on.paths[0].name} {len(on.paths)}.", "All need the same."
             )
         check_grid(state.paths[0], grid_of_file(state.paths[0]), on.paths[0], grid_of_file(on.paths[0]))
-    beside = [("mt_off", off.paths), *([("mt_t1w", t1w.paths)] if t1w else []), *([("b1_map", (b1,))] if (b1 := _b1_of(bare)) and t1w else [])]
-    return replace(bare, magnitude=on.paths, beside=tuple(beside))
+    beside, lacking = {"mt_off": off.paths}, {}
+    if t1w:
+        beside["mt_t1w"] = t1w.paths
+        b1, lacking["b1_map"] = b1_of(bare, (*on.paths, *off.paths, *t1w.paths))
+        if b1:
+            beside["b1_map"] = (b1,)
+    else:
+        lacking = {"mt_t1w": NO_T1W, "b1_map": NO_T1W}
+    absent = tuple((name, why) for name, why in lacking.items() if why)
+    return replace(bare, magnitude=on.paths, beside=tuple(beside.items()), lacking=absent)
 
 
 def _by_weighting(bare: Unit, on: _State, plain: Sequence[_State]) -> tuple[_State, _State | None]:
     """The MT-off image that goes with the MT-on image (PDw), and the T1w where there are two.
 
-    T1 weighs on the signal of a spoiled gradient echo as (flip angle)^2 / TR does. Where the sidecars do not tell both, the flip-
-    index of the name says which one goes with the MT-on image, and the maps that need more are not made (`protocol`).
+    T1 weighs on the signal of a spoiled gradient echo as (flip angle)^2 / TR does. Where the sidecars do not tell both, an old name or
+    the flip- index says which one goes with the MT-on image, and the maps that need more are not made (`protocol`).
     """
+    named = [state for state in plain if state.label == "t1w"]
     if len(plain) == 1:
+        path = plain[0].paths[0]
+        if named or plain[0].flip != on.flip:
+            why = "is T1w by its name" if named else "has another flip- than the MT-on image"
+            raise MissingInput(
+                f"The MT-off image is missing: {path} {why}.",
+                f"Add the image that differs from {on.paths[0].name} in saturation alone, or correct the name.",
+            )
         return plain[0], None
     told = [_timing(bare, state.paths[0])[:2] for state in plain]
     if all(tr and angle for tr, angle in told):
         weights = [(angle or 0) ** 2 / (tr or 1) for tr, angle in told]
         order = np.argsort(weights, kind="stable")
-        if weights[order[1]] > weights[order[0]]:
-            return plain[order[0]], plain[order[1]]
-        raise DataError(
-            f"{plain[0].paths[0]} and {plain[1].paths[0].name} have one FlipAngle and one RepetitionTime: none is T1-weighted.",
-            "Correct the sidecars, or tell two acquisitions apart by acq- or run-.",
-        )
-    same = [state for state in plain if state.flip == on.flip]
+        off, t1w = plain[order[0]], plain[order[1]]
+        if weights[order[1]] <= weights[order[0]]:
+            raise DataError(
+                f"{plain[0].paths[0]} and {plain[1].paths[0].name} have one FlipAngle and one RepetitionTime: none is T1-weighted.",
+                "Correct the sidecars, or tell two acquisitions apart by acq- or run-.",
+            )
+        if off in named or t1w.label == "mtoff":
+            raise DataError(
+                f"{t1w.paths[0]} is more T1-weighted than {off.paths[0].name} by FlipAngle and RepetitionTime, and less by its name.",
+                "Correct one of them.",
+            )
+        return off, t1w
+    same = [state for state in plain if state not in named] if named else [state for state in plain if state.flip == on.flip]
     if len(same) != 1:
         raise MissingInput(
             _timing(bare, plain[0].paths[0])[2] or _timing(bare, plain[1].paths[0])[2] or f"{on.paths[0]} has no MT-off image with its flip-.",
@@ -226,14 +247,14 @@ def protocol(unit: Unit) -> tuple[Table | None, str]:
     return Table.of_rows(rows), ""
 
 
-def _b1_of(unit: Unit) -> Path | None:
-    """The session's map of the transmitted field, in fmap/: the first, where there are several."""
-    there = []
-    for path in listed(unit.root, unit.participant, ("fmap",)):
-        parsed = parse_name(path.name)
-        if parsed and parsed[1] == _B1_SUFFIX and parsed[0].get("sub") == unit.participant and parsed[0].get("ses") == unit.session:
-            there.append(path)
-    return min(there, key=lambda path: natural(path.name), default=None)
+def doubts(unit: Unit) -> list[str]:
+    """What speaks against the maps of a unit, and does not stop them; in sentences."""
+    off = dict(unit.beside)["mt_off"][0]
+    pairs = zip(("RepetitionTime", "FlipAngle"), _timing(unit, unit.magnitude[0])[:2], _timing(unit, off)[:2], strict=False)
+    apart = " and ".join(name for name, one, other in pairs if None not in (one, other) and one != other)
+    found = [f"MTR: {unit.magnitude[0].name} and {off.name} differ in {apart}, so not saturation alone tells them apart"] if apart else []
+    no_b1 = dict(unit.lacking).get("b1_map", "")
+    return found + ([f"MTsat and T1 are not corrected for B1: {no_b1}"] if no_b1 not in ("", NO_B1, NO_T1W) else [])
 
 
 def load_mt(unit: Unit) -> tuple[dict[str, Volume], list[str]]:
@@ -241,35 +262,17 @@ def load_mt(unit: Unit) -> tuple[dict[str, Volume], list[str]]:
     image, notes = load_cord(unit)
     found = {"image": image}
     for name, paths in unit.beside:
-        volume, more = load_cord(replace(unit, magnitude=paths, beside=()))
         if name == "b1_map":
-            volume, more = _relative(volume, paths[0], unit.root)
+            volume, more = relative(paths[0], unit.root)
         else:
+            volume, more = load_cord(replace(unit, magnitude=paths, beside=()))
             check_grid(paths[0], volume.grid, unit.magnitude[0], image.grid)
             volume = Volume(volume.data, image.grid)
         found[name] = volume
         notes += more
-    (on_time, on_angle, _), (off_time, off_angle, _) = (_timing(unit, p) for p in (unit.magnitude[0], dict(unit.beside)["mt_off"][0]))
-    if (on_time, on_angle) != (off_time, off_angle) and None not in (on_time, on_angle, off_time, off_angle):
-        notes.append("MTR: the MT-on and the MT-off image differ in FlipAngle or RepetitionTime, so not saturation alone tells them apart.")
     table, why = protocol(unit)
     if table is None and why != NO_T1W:
         notes.append(f"MTsat and T1 are not made: {why}")
     names = {"mt_off": "MT-off", "mt_t1w": "T1w", "b1_map": "B1 map"}
     said = ", ".join(f"{names[name]}: {paths[0].name}" for name, paths in unit.beside)
     return found, [f"MT-on: {unit.magnitude[0].name}, {said}.", *notes]
-
-
-def _relative(volume: Volume, path: Path, root: Path) -> tuple[Volume, list[str]]:
-    """A B1 map relative to the nominal flip angle, by the Units of its sidecar."""
-    unit = str(metadata(path, root).get("Units", ""))
-    if unit.lower() not in _B1_UNITS:
-        raise DataError(f"{path} has Units {unit!r}, and a factor of the nominal flip angle is needed.", "Convert it: 1 is nominal, or percent.")
-    data = volume.data * np.float32(_B1_UNITS[unit.lower()])
-    middle = float(np.median(data[data > 0])) if (data > 0).any() else 0.0
-    if not _B1_MEDIAN[0] <= middle <= _B1_MEDIAN[1]:
-        raise DataError(
-            f"{path} has a median of {middle:.4g} in Units {unit or 'not given'}, which is no factor of the nominal flip angle.",
-            "Say its Units in its sidecar (percent), or convert it.",
-        )
-    return Volume(data, volume.grid), [f"B1: {path.name}, median {middle:.3g} of nominal."]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from neuraxis.bids.cord import cord_units
-from neuraxis.bids.magnetisation_transfer import load_mt, lone, mt_units, protocol, together
+from neuraxis.bids.magnetisation_transfer import doubts, load_mt, lone, mt_units, protocol, together
 from neuraxis.errors import DataError, GridMismatch, MissingInput
 
 SHAPE, AFFINE = (12, 10, 4), np.diag([-0.9, 0.9, 5.0, 1])
@@ -176,12 +176,83 @@ def test_the_transmitted_field_by_its_units(tmp_path, side, scale):
     assert any("sub-01_TB1map" in note for note in notes)
 
 
-@pytest.mark.parametrize(("side", "scale", "said"), [({}, 80.0, "median of"), ({"Units": "degree"}, 1.0, "Units 'degree'")])
-def test_a_field_in_other_units_is_not_guessed(tmp_path, side, scale, said):
+B1 = {"shape": (6, 6, 3), "affine": np.diag([4, 4, 4, 1.0]), "folder": "fmap"}
+
+
+@pytest.mark.parametrize(
+    ("side", "scale", "said"),
+    [({}, 80.0, "median of"), ({"Units": "degree"}, 1.0, "Units 'degree'"), ({}, np.nan, "not finite")],
+)
+def test_a_field_in_other_units_is_not_guessed_and_stops_nothing(tmp_path, side, scale, said):
     triple(tmp_path)
-    put(tmp_path, "TB1map", side, scale=scale, folder="fmap")
-    with pytest.raises(DataError, match=said):
-        load_mt(only(tmp_path))
+    put(tmp_path, "TB1map", side, scale=scale, **B1)
+    unit = only(tmp_path)
+    assert set(load_mt(unit)[0]) == {"image", "mt_off", "mt_t1w"}
+    why = dict(unit.lacking)["b1_map"]
+    assert why.startswith("the B1 map is left out") and said in why and "sub-01_TB1map" in why
+    assert doubts(unit) == [f"MTsat and T1 are not corrected for B1: {why}"]
+
+
+@pytest.mark.parametrize("broken", [".json", ".nii.gz"])
+def test_a_field_that_cannot_be_read_stops_nothing(tmp_path, broken):
+    triple(tmp_path)
+    path = put(tmp_path, "TB1map", **B1)
+    path.with_name(f"sub-01_TB1map{broken}").write_bytes(b"{")
+    unit = only(tmp_path)
+    assert "b1_map" not in names(unit) and f"sub-01_TB1map{broken}" in dict(unit.lacking)["b1_map"]
+
+
+ON = "anat/sub-01_flip-1_mt-on_MTS.nii.gz"
+
+
+@pytest.mark.parametrize("said", [ON, [ON], f"bids::sub-01/{ON}", ["anat/sub-01_T1w.nii.gz", "bids::sub-01/anat/sub-01_flip-2_mt-off_MTS.nii.gz"]])
+def test_the_field_is_the_one_that_is_intended_for_the_images(tmp_path, said):
+    triple(tmp_path)
+    put(tmp_path, "TB1map", **B1)  # would be the first by name, and by what the names say
+    put(tmp_path, "acq-a_TB1map", {"IntendedFor": "bids::sub-01/anat/sub-01_T1w.nii.gz"}, **B1)
+    put(tmp_path, "acq-b_TB1map", {"IntendedFor": said}, **B1)
+    unit = only(tmp_path)
+    assert names(unit)["b1_map"] == ["sub-01_acq-b_TB1map.nii.gz"] and not unit.lacking and not doubts(unit)
+
+
+def test_a_field_for_other_images_is_not_taken(tmp_path):
+    triple(tmp_path)
+    put(tmp_path, "TB1map", {"IntendedFor": ["anat/sub-01_T1w.nii.gz", f"bids:raw:sub-01/{ON}"]}, **B1)
+    assert "for other images" in dict(only(tmp_path).lacking)["b1_map"]
+
+
+@pytest.mark.parametrize(
+    ("maps", "taken"),
+    [
+        (["acq-tfl"], "acq-tfl"),
+        (["acq-neck_run-1", "acq-neck_run-2"], "acq-neck_run-2"),
+        (["acq-neck_run-02", "acq-brain_run-2", "run-2"], "acq-neck_run-02"),
+        (["run-1", "run-2"], "run-2"),
+        (["acq-brain", "acq-neck"], "acq-neck"),
+        (["acq-brain", "acq-other"], None),
+        (["acq-neck", "run-2"], None),
+        (["dir-a_acq-neck_run-2", "dir-b_acq-neck_run-2"], None),
+    ],
+)
+def test_of_several_fields_the_names_tell_or_none_is_taken(tmp_path, maps, taken):
+    for name, side in {"flip-1_mt-on": LOW, "flip-1_mt-off": LOW, "flip-2_mt-off": HIGH}.items():
+        put(tmp_path, f"acq-neck_run-2_{name}_MTS", side)
+    for name in maps:
+        put(tmp_path, f"{name}_TB1map", **B1)
+    unit = only(tmp_path)
+    if taken:
+        assert names(unit)["b1_map"] == [f"sub-01_{taken}_TB1map.nii.gz"]
+    else:
+        why = dict(unit.lacking)["b1_map"]
+        assert "b1_map" not in names(unit) and "tell which of" in why and all(name in why for name in maps) and why in doubts(unit)[0]
+
+
+def test_without_a_field_or_a_use_for_it_there_is_no_doubt(tmp_path):
+    triple(tmp_path)
+    assert dict(only(tmp_path).lacking) == {"b1_map": "there is no B1 map (fmap/*_TB1map)"} and not doubts(only(tmp_path))
+    (tmp_path / "sub-01/anat/sub-01_flip-2_mt-off_MTS.nii.gz").unlink()
+    put(tmp_path, "TB1map", {"Units": "degree"}, **B1)
+    assert not doubts(only(tmp_path)) and "no T1w image" in dict(only(tmp_path).lacking)["b1_map"]
 
 
 def test_echoes_are_combined_and_must_be_as_many(tmp_path):
@@ -195,7 +266,49 @@ def test_echoes_are_combined_and_must_be_as_many(tmp_path):
     assert "has 1 echoes" in str(mt_units(tmp_path, "01")[1][0][1])
 
 
-def test_a_ratio_over_more_than_saturation_is_told(tmp_path):
+@pytest.mark.parametrize(
+    ("side", "said"),
+    [
+        (LOW, ""),
+        ({}, ""),
+        (HIGH, "differ in RepetitionTime and FlipAngle"),
+        ({"FlipAngle": 15}, "differ in FlipAngle,"),
+        ({**LOW, "RepetitionTime": 0.05}, "differ in RepetitionTime,"),
+    ],
+)
+def test_a_ratio_over_more_than_saturation_is_doubtful(tmp_path, side, said):
     put(tmp_path, "mt-on_MTR", LOW)
-    put(tmp_path, "mt-off_MTR", HIGH)
-    assert any("differ in FlipAngle" in note for note in load_mt(only(tmp_path))[1])
+    put(tmp_path, "mt-off_MTR", side)
+    told = doubts(only(tmp_path))
+    assert len(told) == bool(said) and said in "".join(told)
+
+
+@pytest.mark.parametrize("side", [{}, HIGH])
+@pytest.mark.parametrize(
+    ("on", "off", "why"),
+    [("flip-1_mt-on_MTS", "flip-2_mt-off_MTS", "another flip-"), ("acq-MTon_MTS", "acq-T1w_MTS", "T1w by its name")],
+)
+def test_a_t1_weighted_image_is_not_taken_for_the_mt_off_image(tmp_path, on, off, why, side):
+    put(tmp_path, on)
+    put(tmp_path, off, side)
+    units, [(name, error)] = mt_units(tmp_path, "01")
+    assert not units and name == "sub-01_MTS_mt" and type(error) is MissingInput and error.exit_code == 66
+    assert "MT-off image is missing" in str(error) and why in str(error) and f"{off}.nii.gz" in str(error)
+
+
+@pytest.mark.parametrize("side", [{}, {"FlipAngle": 9}])
+def test_old_names_say_which_image_is_which_without_sidecars(tmp_path, side):
+    for name in ("MTon", "MToff", "T1w"):
+        put(tmp_path, f"acq-{name}_MTS", side)
+    unit = only(tmp_path)
+    assert names(unit) == {"mt_off": ["sub-01_acq-MToff_MTS.nii.gz"], "mt_t1w": ["sub-01_acq-T1w_MTS.nii.gz"]}
+    table, why = protocol(unit)
+    assert table is None and "has no RepetitionTime" in why
+
+
+def test_old_names_and_sidecars_must_agree(tmp_path):
+    put(tmp_path, "acq-MTon_MTS", LOW)
+    put(tmp_path, "acq-MToff_MTS", HIGH)
+    put(tmp_path, "acq-T1w_MTS", LOW)
+    units, [(_, error)] = mt_units(tmp_path, "01")
+    assert not units and type(error) is DataError and "less by its name" in str(error)

@@ -184,6 +184,55 @@ def test_a_b1_map_of_another_place_is_told():
         b1_on_image(Volume(np.ones((10, 10, 10)), Grid.of((10, 10, 10), moved)), cord, cord)
 
 
+def lattice(shift: float) -> tuple[Grid, Grid]:
+    """Two grids of 2 mm voxels, the second shifted along the first axis by a part of a voxel."""
+    moved = np.diag([2, 2, 2, 1.0])
+    moved[0, 3] = 2 * shift
+    return Grid.of((10, 6, 6), np.diag([2, 2, 2, 1.0])), Grid.of((10, 6, 6), moved)
+
+
+def test_what_is_not_known_of_b1_is_not_mixed_in():
+    """Half a voxel off: a place between one voxel that is known and one that is not would have half of B1."""
+    image, moved = lattice(0.5)
+    field = np.full(image.shape, 0.9)
+    field[:3] = 0
+    cord = Volume(np.ones(image.shape), image)
+    with pytest.warns(UserWarning, match="covers 60 % of the cord"):  # 4 to 9 of 10 lie between two that are known
+        made = b1_on_image(Volume(field, moved), cord, cord).data
+    assert (made[:4] == 0).all() and np.allclose(made[4:], 0.9)
+
+
+@pytest.mark.parametrize("shift", [0.25, 0.5, 0.75])
+def test_b1_is_its_own_value_or_not_known_wherever_the_map_has_holes(shift):
+    image, moved = lattice(shift)
+    field = np.where(np.random.default_rng(0).uniform(size=image.shape) < 0.95, 1.1, 0)
+    made = b1_on_image(Volume(field, moved), Volume(field, image), Volume(np.zeros(image.shape), image)).data
+    assert (made > 0).mean() > 0.5 and np.allclose(made[made > 0], 1.1)
+
+
+def test_the_edge_of_b1_does_not_count_as_covered():
+    image, moved = lattice(0.5)
+    field = np.zeros(image.shape)
+    field[4] = 0.9  # one voxel thick: no place lies between two that are known
+    cord = np.zeros(image.shape)
+    cord[4:6] = 1
+    with pytest.raises(ValueError, match="covers 0 % of the cord"):
+        b1_on_image(Volume(field, moved), Volume(cord, image), Volume(cord, image))
+
+
+@pytest.mark.parametrize("value", [0.2, 2.5])
+def test_a_b1_that_no_body_has_is_told(value):
+    image, _ = lattice(0)
+    cord = Volume(np.ones(image.shape), image)
+    field = np.ones(image.shape)
+    field[:2] = value
+    with pytest.warns(UserWarning, match="below 0.3 or above 2 of its nominal value in 20 % of the cord"):
+        b1_on_image(Volume(field, image), cord, cord)
+    field[:6] = value
+    with pytest.raises(ValueError, match=f"in 60 % of the cord .median {value}"):
+        b1_on_image(Volume(field, image), cord, cord)
+
+
 # slices laid on each other
 
 

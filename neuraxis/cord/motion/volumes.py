@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuraxis.cord.path.tubular import tubular
+from neuraxis.numerics.path_distance import path_distance
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
@@ -90,14 +91,8 @@ def around_path(series: Volume, volumes: Table | None = None, *, radius: float =
     check_axial(series.oriented("RAS").grid.voxel_size)
     chosen = next(iter(classes(volumes, series.data.shape[3]).values()))
     mean = Volume(series.data[..., chosen].mean(-1, dtype=np.float32), series.grid)
-    path = tubular(mean)
     upright = mean.oriented()
-    every = np.arange(upright.data.shape[2])
-    order = np.argsort(path["slice"])
-    x, y = (np.interp(every, path["slice"][order], path[name][order]) for name in ("x", "y"))
-    dx, dy, _ = upright.grid.voxel_size
-    across = (np.arange(upright.data.shape[0])[:, None, None] - x) * dx
-    deep = (np.arange(upright.data.shape[1])[None, :, None] - y) * dy
-    weight = np.exp(-((np.hypot(across, deep) / radius) ** 4))
+    apart = path_distance(tubular(mean), upright.data.shape, upright.grid.voxel_size)
+    weight = np.exp(-((apart / radius) ** 4))
     weight[weight < 0.01] = 0
     return Volume(weight.astype(np.float32), upright.grid).onto(series.grid)

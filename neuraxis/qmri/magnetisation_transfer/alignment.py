@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from neuraxis.numerics.path_distance import path_distance
 from neuraxis.numerics.slice_shifts import shifted, slice_shifts
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
@@ -139,15 +140,8 @@ def around(centerline: Table, shape: tuple[int, ...], voxel_size: tuple[float, f
     """
     if not width > 0:
         raise ValueError(f"width must be above 0 mm, not {width}")
-    if not len(centerline):
-        raise ValueError("the centerline is empty: it is not known where the cord runs")
-    order = np.argsort(centerline["slice"])
-    slices = np.asarray(centerline["slice"], float)[order]
-    x, y = (np.interp(np.arange(shape[2]), slices, np.asarray(centerline[name], float)[order]) for name in "xy")
-    across = (np.arange(shape[0])[:, None, None] - x) * voxel_size[0]
-    up = (np.arange(shape[1])[None, :, None] - y) * voxel_size[1]
-    apart = (across**2 + up**2) / width**2
-    return np.where(apart < _CUT**2, np.exp(-0.5 * apart), 0.0).astype(np.float32)
+    apart = path_distance(centerline, shape, voxel_size) / width
+    return np.where(apart < _CUT, np.exp(-0.5 * apart**2), 0.0).astype(np.float32)
 
 
 def likeness(one: Array, other: Array, weights: Array) -> Array:
@@ -165,7 +159,7 @@ def _laid(
     fixed, mov, weights = _upright(image, moving, centerline, width)
     size = fixed.grid.voxel_size
     shifts = slice_shifts(mov.data, fixed.data, weights, size, smoothness=smoothness, reach=reach)
-    moved = np.maximum(shifted(mov.data, shifts, size), min(0.0, float(mov.data.min())))
+    moved = shifted(mov.data, shifts, size)
     before, after = likeness(fixed.data, mov.data, weights), likeness(fixed.data, moved, weights)
     far = int((np.abs(shifts).max(axis=1) > reach).sum())
     if far:

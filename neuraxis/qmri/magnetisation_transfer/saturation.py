@@ -13,11 +13,18 @@ from neuraxis.volume import Array, Volume
 _WIDE_ANGLE = np.radians(25.0)
 """Above it the small-angle form of the Ernst equation is off by more than some percent."""
 
+_KNOWN = 0.99
+"""B1 is known where the voxels that it is interpolated from have this share of the weight, or more, with a value; the rest is rounding."""
+
+_PLAUSIBLE = (0.3, 2.0)
+"""Flip angle over its nominal value in a body, up to 7 T; what lies outside is noise, or no such map."""
+
 
 def b1_on_image(b1_map: Volume, image: Volume, cord: Volume) -> Volume:
     """Transmitted field on the MT-on image, interpolated linearly at the places that the scanner gives.
 
-    It is smooth, and usually taken with larger voxels. Where the map does not reach it is zero: not known.
+    It is smooth, and usually taken with larger voxels. It is known where all voxels around a place hold a value above zero: zero stands
+    for "not known" and is never mixed in, so the map ends up to one of its voxels before its border. Elsewhere the result is zero.
 
     Parameters
     ----------
@@ -30,19 +37,30 @@ def b1_on_image(b1_map: Volume, image: Volume, cord: Volume) -> Volume:
 
     Returns
     -------
-    The same on the grid of the image; (X, Y, Z), at least 0.
+    The same on the grid of the image; (X, Y, Z), zero where it is not known.
 
     Raises
     ------
-    ValueError: the map covers less than half of the cord.
+    ValueError: the map is known in less than half of the cord, or is below 0.3 or above 2 in more than half of that.
     """
-    placed = np.maximum(resampled(b1_map, image.grid, np.eye(4), order=1), 0)
+    there = b1_map.data > 0
+    values = Volume(np.where(there, b1_map.data, 0), b1_map.grid)
+    total, weight = (resampled(one, image.grid, np.eye(4), order=1) for one in (values, Volume(there, b1_map.grid)))
+    known = weight > _KNOWN
+    placed = np.where(known, total / np.where(known, weight, 1), 0).astype(np.float32)
     inside = cord.data > 0.5
-    covered = float((placed[inside] > 0).mean()) if inside.any() else 1.0
+    covered = float(known[inside].mean()) if inside.any() else 1.0
     if covered < 0.5:
-        raise ValueError(f"the B1 map covers {100 * covered:.0f} % of the cord: it was taken at another place")
+        raise ValueError(f"the B1 map covers {100 * covered:.0f} % of the cord: it was taken at another place, or is too small")
     if covered < 1:
         warnings.warn(f"the B1 map covers {100 * covered:.0f} % of the cord: nothing that needs it is made elsewhere", stacklevel=2)
+    seen = placed[inside & known]
+    odd = float(((seen < _PLAUSIBLE[0]) | (seen > _PLAUSIBLE[1])).mean()) if seen.size else 0.0
+    if odd:
+        text = f"B1 is below {_PLAUSIBLE[0]:g} or above {_PLAUSIBLE[1]:g} of its nominal value in {100 * odd:.2g} % of the cord"
+        if odd > 0.5:
+            raise ValueError(f"{text} (median {np.median(seen):.3g}): no such field is in a body")
+        warnings.warn(f"{text}: look at the map", stacklevel=2)
     return Volume(placed, image.grid)
 
 
