@@ -40,6 +40,10 @@ _CONTRAST_MM = 10.0
 _LEAST_SHARE = 0.3
 """Sections with a smaller part of the template's area than this, over what is usual in the image, lack a part of the cord's mask."""
 
+_WHOLE_SHARE = 0.9
+_PART_MM = 1.0
+"""Beside such a section, within a slice and this, those with less than this share lack a part too; mm."""
+
 _ROUNDS, _UPDATE_MM, _WHOLE_MM = 60, 1.0, 0.5
 """Of the deformation: rounds, and standard deviations of the Gaussians that smooth each update and the whole."""
 
@@ -66,7 +70,12 @@ class Fit:
         here, there = (moments(one, self._count, _WIDTH_MM)[0] for one in self._both(Chain()))
         share = here / np.maximum(there, 1e-9)
         usual = np.median(share[share > 0]) if (share > 0).any() else np.inf
-        return np.asarray((share >= _LEAST_SHARE * usual) & ~self._at_edge())
+        lacking = (share < _LEAST_SHARE * usual) | self._at_edge()
+        # between a slice with a cord and one without, sections hold a part of it
+        thick = self.cord.oriented("LAS").grid.voxel_size[2]
+        heights = self.cut.heights
+        beside = (np.abs(heights[:, None] - heights[lacking][None, :]) <= thick + _PART_MM).any(axis=1)
+        return np.asarray(~(lacking | (beside & (share < _WHOLE_SHARE * usual))))
 
     def _at_edge(self) -> Array:
         """Sections whose slice holds cord in the outermost pixels of the image."""
