@@ -207,11 +207,7 @@ _CORD_SEEN = (
 
 _CORD_TEMPLATE = (
     Step(("landmarks",), by=Family.of(landmarks)),
-    Step(
-        ("warp_from_pam50", "warp_to_pam50", "pam50_agreement"),
-        by=_only("pam50_registration", "Registration to PAM50", to_pam50),
-        lightly=("gray_matter",),
-    ),
+    Step(("warp_from_pam50", "warp_to_pam50", "pam50_agreement"), by=_only("pam50_registration", "Registration to PAM50", to_pam50)),
     Step(
         ("template_cord", "template_white", "template_gray", "template_fluid"),
         by=_only("template_tissues", "Tissues of the template", objects.template_shares),

@@ -364,6 +364,16 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
     return record
 
 
+def _not_allowed(prepared: Prepared, watcher: Watcher) -> NeuraxisError | None:
+    """What was asked for by name and what this image does not allow to be made."""
+    for one in prepared.plan.steps:
+        reason = watcher.steps.get(one.step.by.name, {}).get("reason")
+        asked_for = [name for name in one.step.makes if name in prepared.task.options.outputs]
+        if one.fate == "run" and reason and asked_for:
+            return MissingInput(f"{prepared.task.unit.name}: {asked_for[0]} was asked for and cannot be made: {reason}.")
+    return None
+
+
 def _record(
     prepared: Prepared, watcher: Watcher, former: dict[str, Any], todo: set[int], notes: list[str]
 ) -> dict[str, Any]:
@@ -391,7 +401,7 @@ def _record(
         if name not in prepared.given and prepared.store.paths(name) and prepared.store.has(name, plan.keys[name])
     }
     outputs = [path for paths in files.values() for path in paths]
-    first = watcher.errors[0] if watcher.errors else None
+    first = watcher.errors[0] if watcher.errors else _not_allowed(prepared, watcher)
     if first is not None and not task.unit.sure and not outputs:  # it was a guess that there is something in it
         notes, first, status = [*notes, f"Nothing to measure here: {first}"], None, "nothing"
     else:

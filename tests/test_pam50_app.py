@@ -116,3 +116,19 @@ def test_a_template_that_was_changed_is_refused(neck_bids, pam50_resources, tmp_
     words = (neck_bids, tmp_path / "out", "participant", "--participant-label", "01", "--outputs", "warp_to_pam50")
     done = neuraxis(*words, check=None, env=environment)
     assert done.returncode != 0 and "neuraxis fetch pam50" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_image_without_landmarks_is_no_failure_unless_its_warp_was_asked_for(neck_bids, pam50_resources, tmp_path):
+    """An axial T2*w alone: no disc in view, no other image of the session."""
+    bids = tmp_path / "bids"
+    (bids / "sub-01" / "anat").mkdir(parents=True)
+    shutil.copy(neck_bids / "dataset_description.json", bids)
+    for path in (neck_bids / "sub-01" / "anat").glob("*T2starw*"):
+        shutil.copy(path, bids / "sub-01" / "anat")
+    environment = os.environ | {"NEURAXIS_RESOURCES": str(pam50_resources)}
+    words = (bids, tmp_path / "out", "participant", "--cord", "--outputs")
+    done = neuraxis(*words, "centerline", "pam50_agreement", check=None, env=environment)
+    assert done.returncode == 66 and "pam50_agreement was asked for and cannot be made" in done.stderr and "Traceback" not in done.stderr
+    assert list((tmp_path / "out").rglob("*centerline.tsv"))
+    done = neuraxis(*words, "centerline", env=environment)
+    assert "no disc" not in done.stderr
