@@ -224,6 +224,26 @@ def test_a_b1_map_of_another_place_or_unit_is_one_sentence(one, bids, shift, sai
         assert said in next(step["reason"] for step in record(one)["steps"] if step["family"] == "b1")
 
 
+def test_no_ratio_is_made_of_the_t1_weighted_image(one):
+    for path in (one / "sub-01/anat").glob("*flip-1_mt-off*"):
+        path.unlink()
+    done = run(one, check=66)
+    assert "The MT-off image is missing" in done.stderr and "flip-2_mt-off_MTS.nii.gz has another flip-" in done.stderr
+    assert not list((one.parent / "out").rglob("*MTRmap*"))
+
+
+def test_old_names_without_sidecars_give_mtr(one):
+    old = {"flip-1_mt-on": "MTon", "flip-1_mt-off": "MToff", "flip-2_mt-off": "T1w"}
+    for path in [*(one / "sub-01/anat").iterdir(), *(one / "derivatives/labels/sub-01/anat").iterdir()]:
+        now, label = next(pair for pair in old.items() if pair[0] in path.name)
+        path.rename(path.with_name(path.name.replace(now, f"acq-{label}")))
+    for label in old.values():
+        change(one, f"acq-{label}_MTS", RepetitionTime=None, RepetitionTimeExcitation=None, MTState=None)
+    run(one, "--outputs", "mtr")
+    assert (one.parent / "out/sub-01/anat/sub-01_space-MTS_MTRmap.nii.gz").exists()
+    assert "has no RepetitionTime" in run(one, "--outputs", "mtsat", check=66).stderr
+
+
 def test_images_that_are_moved_are_kept_when_they_are_asked_for(one):
     run(one, "--outputs", "mt_off_aligned", "t1w_on_mt", "--mt-alignment", "mt_off_as_it_is")
     made = one.parent / "out/sub-01/anat"

@@ -270,6 +270,7 @@ def test_known_shifts_are_found_whatever_the_order_of_the_axes(codes):
     found = np.column_stack([table["shift_left"], table["shift_front"]])
     assert rms(found + shifts) < 0.06
     assert made.grid.same_as(fixed.grid)
+    assert moving.data.min() <= made.data.min() and made.data.max() <= moving.data.max()
     same, _ = t1w_by_slice(fixed, moving, line)
     assert np.array_equal(same.data, made.data)
 
