@@ -370,7 +370,9 @@ def _not_allowed(prepared: Prepared, watcher: Watcher) -> NeuraxisError | None:
         reason = watcher.steps.get(one.step.by.name, {}).get("reason")
         asked_for = [name for name in one.step.makes if name in prepared.task.options.outputs]
         if one.fate == "run" and reason and asked_for:
-            return MissingInput(f"{prepared.task.unit.name}: {asked_for[0]} was asked for and cannot be made: {reason}.")
+            error = MissingInput(f"{prepared.task.unit.name}: {asked_for[0]} was asked for and cannot be made: {reason}.")
+            watcher.say(f"failed: {error.sentence()}")
+            return error
     return None
 
 
