@@ -22,7 +22,8 @@ _QUALITY = {
     "kind": Column("", "the volumes that look alike: diffusion, b0 or all", text=True),
     "volumes": Column("", "how many of them", whole=True),
     "outliers": Column("", "slices that lost signal or are unlike the mean", whole=True),
-    "shift_before": Column("mm", "mean length of the shifts of slices before"),
+    "lost": Column("", "volumes of which more than half of the slices are outliers", whole=True),
+    "shift_before": Column("mm", "mean length of the shifts of slices before, less their mean over time; without outliers"),
     "shift_after": Column("mm", "mean length of the shifts that are found again in the corrected series"),
     "sd_before": Column("1", "standard deviation over time around the cord, over the mean signal, before"),
     "sd_after": Column("1", "the same, after"),
@@ -30,9 +31,9 @@ _QUALITY = {
     "tsnr_after": Column("1", "the same, after"),
 }
 _CONFOUNDS = {
-    "trans_x": Column("mm", "mean shift of the slices to the right"),
+    "trans_x": Column("mm", "mean shift of the slices to the right; n/a where more than half of them are outliers"),
     "trans_x_derivative1": Column("mm", "its difference to the volume before"),
-    "trans_y": Column("mm", "mean shift of the slices to the front"),
+    "trans_y": Column("mm", "mean shift of the slices to the front; n/a where more than half of them are outliers"),
     "trans_y_derivative1": Column("mm", "its difference to the volume before"),
     "framewise_displacement": Column("mm", "sum of the absolute values of both differences"),
     "csf": Column("arbitrary", "mean signal of the canal without the cord"),

@@ -73,7 +73,8 @@ def chart(motion: Table) -> bytes:
         colours = _shades(shifts.shape[1])
         for z in range(shifts.shape[1]):
             axes.plot(volumes, shifts[:, z], color=colours[z], linewidth=0.8, alpha=0.8)
-        axes.plot(volumes, np.nanmean(np.where(bad & ~bad.all(1, keepdims=True), np.nan, shifts), 1), color=LINE, linewidth=2.4)
+        known = np.where(bad.all(1), np.nan, (~bad).sum(1))  # a gap where the whole volume is lost
+        axes.plot(volumes, np.where(bad, 0, shifts).sum(1) / known, color=LINE, linewidth=2.4)
         at, where = np.nonzero(bad)
         axes.plot(at, shifts[at, where], "x", color="#ff4fa3", markersize=8, markeredgewidth=2)
         axes.set(ylim=(-reach, reach), xlim=(-0.5, number - 0.5))
@@ -87,7 +88,7 @@ def chart(motion: Table) -> bytes:
 
 
 def _shades(number: int) -> Array:
-    """Blue, darker for lower slices."""
+    """Blue, brighter for lower slices."""
     from matplotlib import colormaps
 
     return colormaps["Blues"](np.linspace(0.35, 0.85, number))
@@ -97,8 +98,13 @@ def said(quality: Table | None, motion: Table) -> str:
     """What the chart cannot show, in words."""
     text = "Shifts of every slice (thin, brighter for lower slices) and their mean (amber); pink crosses are outliers."
     for row in quality.rows() if quality is not None else ():
+        if row["lost"]:
+            text += f" {row['lost']} of {row['volumes']} volumes{_of(row)} {'is' if row['lost'] == 1 else 'are'} lost: no motion is known of them."
         if np.isfinite(row["shift_before"]):
-            kind = "" if row["kind"] == "all" else f" of {row['kind']}"
-            text += f" Mean shift{kind} {row['shift_before']:.2f} mm before, {row['shift_after']:.2f} mm found again after;"
+            text += f" Mean shift{_of(row)} {row['shift_before']:.2f} mm before, {row['shift_after']:.2f} mm found again after;"
             text += f" tSNR around the cord {row['tsnr_before']:.1f} before, {row['tsnr_after']:.1f} after."
     return text + f" {int(motion['outlier'].sum())} of {len(motion)} slices are outliers."
+
+
+def _of(row: dict[str, Any]) -> str:
+    return "" if row["kind"] == "all" else f" of {row['kind']}"

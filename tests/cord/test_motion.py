@@ -6,9 +6,12 @@ import pytest
 from conftest import SHARED
 from cord.moving_slices import SHAPE, SIZE, around, drawn, noisy, rms, true_shifts
 
+from neuraxis.cord.motion.confounds import confounds
+from neuraxis.cord.motion.quality import _length
 from neuraxis.cord.motion.slicewise import slicewise
 from neuraxis.cord.motion.volumes import around_path, volumes
 from neuraxis.numerics.slice_shifts import shifted
+from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
 
 GRID = Grid.of(SHAPE, np.diag([*SIZE, 1.0]))
@@ -71,6 +74,43 @@ def test_what_does_not_move_stays():
     data = np.stack([noisy(drawn("b0", still), 15, t) for t in range(8)], -1)
     _, table, quality = slicewise(Volume(data, GRID), Volume(around(), GRID))
     assert rms(np.stack([table["x"], table["y"]])) < 0.05 and quality["kind"][0] == "all" and not table["outlier"].any()
+
+
+STILL = np.zeros((SHAPE[2], 2))
+
+
+def resting(number, seed=0):
+    return np.stack([noisy(drawn("b0", STILL), 20, seed + t) for t in range(number)], -1)
+
+
+def test_a_volume_that_is_lost_as_a_whole_is_counted_and_its_motion_is_not_known():
+    data = resting(6)
+    data[..., 3] = noisy(drawn("b0", STILL + (8.0, 0)), 20, 3)
+    weights = Volume(around(), GRID)
+    corrected, table, quality = slicewise(Volume(data, GRID), weights)
+    made = confounds(corrected.data, table, weights.data, np.ones(SHAPE, np.float32))
+    assert made["outlier_slices"].tolist() == [0, 0, 0, SHAPE[2], 0, 0]
+    assert np.isnan(made["trans_x"]).tolist() == np.isnan(made["trans_y"]).tolist() == [False] * 3 + [True] + [False] * 2
+    assert np.isnan(made["framewise_displacement"]).tolist() == [True, False, False, True, True, False]
+    assert quality["lost"][0] == 1 and quality["outliers"][0] == SHAPE[2] and quality["shift_before"][0] < 0.1
+
+
+def test_half_a_volume_still_tells_its_motion():
+    bad = np.zeros((4, 10), bool)
+    bad[1, :5], bad[2, :6] = True, True
+    motion = Table.of({
+        "volume": np.repeat(np.arange(4), 10), "slice": np.tile(np.arange(10), 4), "x": np.where(bad, 9.0, 1.0).ravel(),
+        "y": np.zeros(40), "outlier": bad.ravel(),
+    })  # fmt: skip
+    made = confounds(np.ones((3, 3, 10, 4)), motion, np.ones((3, 3, 10)), np.ones((3, 3, 10)))
+    assert made["trans_x"][:2].tolist() == [1, 1] and np.isnan(made["trans_x"][2]) and made["outlier_slices"].tolist() == [0, 5, 6, 0]
+
+
+def test_what_stands_askew_but_still_is_no_motion():
+    shifts = np.tile(np.linspace(-3, 3, 5)[None, :, None], (6, 1, 2))
+    assert _length(shifts, np.ones((6, 5), bool)) < 1e-9
+    shifts[2, 4] += 50
+    assert _length(shifts, np.arange(5) != 4 * np.ones((6, 1))) < 1e-9 and np.isnan(_length(shifts, np.zeros((6, 5), bool)))
 
 
 def test_a_sagittal_series_and_a_single_volume_are_said():

@@ -12,6 +12,9 @@ _NORMAL = 1.4826
 _DIM = 0.7
 """A slice is dim only below this share of its usual signal: the direction of diffusion weighting alone changes it by as much."""
 
+_MOST = 0.5
+"""Share of the slices of a volume that may be outliers before it is lost as a whole."""
+
 _UNLIKE = 0.3
 """A slice is unlike the mean only where 1 - r exceeds the usual one by more than this, for the same reason."""
 
@@ -44,22 +47,24 @@ def _deviates(values: Array) -> Array:
     return apart / max(_NORMAL * float(np.median(np.abs(apart))), 1e-9)
 
 
-def filled(shifts: Array, outlier: Array, most: float = 0.5) -> Array:
-    """Shifts (T, Z, 2) with those of outliers (Z, T) from the slices beside them, else from the volumes before and after.
+def lost(outlier: Array) -> Array:
+    """Volumes (T,) of which more than half of the slices are outliers (Z, T): they tell nothing of their own motion."""
+    return np.asarray(outlier).mean(0) > _MOST
 
-    A volume of which more than the share `most` is outlying tells nothing of its own motion.
-    """
+
+def filled(shifts: Array, outlier: Array) -> Array:
+    """Shifts (T, Z, 2) with those of outliers (Z, T) from the slices beside them, or from the volumes before and after where the volume is `lost`."""
     made = shifts.copy()
-    number, depth = shifts.shape[:2]
-    for volume in range(number):
+    depth = shifts.shape[1]
+    gone = lost(outlier)
+    for volume in np.flatnonzero(~gone):
         bad = outlier[:, volume]
-        if bad.any() and bad.mean() <= most:
+        if bad.any():
             for axis in (0, 1):
                 made[volume, bad, axis] = np.interp(np.flatnonzero(bad), np.flatnonzero(~bad), shifts[volume, ~bad, axis])
-    lost = np.flatnonzero(outlier.mean(0) > most)
-    kept = np.setdiff1d(np.arange(number), lost)
-    if len(lost) and len(kept):
+    if gone.any() and not gone.all():
+        away, kept = np.flatnonzero(gone), np.flatnonzero(~gone)
         for z in range(depth):
             for axis in (0, 1):
-                made[lost, z, axis] = np.interp(lost, kept, made[kept, z, axis])
+                made[away, z, axis] = np.interp(away, kept, made[kept, z, axis])
     return made
