@@ -28,7 +28,8 @@ def quality(
 
     The shift before is the mean length of the shifts that were applied, less the mean over time of each slice; the shift after is
     that of the shifts that are found when the corrected series is laid on its mean once more, as if nothing were known. Both
-    without outliers, and without the volumes that are lost. The temporal signal-to-noise ratio is the median of mean / standard deviation (ddof 1) over time where the weight exceeds one half.
+    without outliers, and without the volumes that are lost. The temporal signal-to-noise ratio is the median of mean / standard
+    deviation (ddof 1) over time where the weight exceeds one half.
     """
     rows = []
     where = weights > 0.5
