@@ -16,12 +16,12 @@ _MOTION = {
     "slice": Column("", "axial slice, 0 is the lowest", whole=True),
     "x": Column("mm", "how far the slice had moved to the right, against the mean; taken back"),
     "y": Column("mm", "how far the slice had moved to the front, against the mean; taken back"),
-    "outlier": Column("", "1: lost signal or unlike the mean; its shift comes from its neighbours", whole=True),
+    "outlier": Column("", "1: too dim, too bright or unlike the mean; its shift comes from its neighbours", whole=True),
 }
 _QUALITY = {
     "kind": Column("", "the volumes that look alike: diffusion, b0 or all", text=True),
     "volumes": Column("", "how many of them", whole=True),
-    "outliers": Column("", "slices that lost signal or are unlike the mean", whole=True),
+    "outliers": Column("", "slices that are too dim, too bright or unlike the mean", whole=True),
     "lost": Column("", "volumes of which more than half of the slices are outliers", whole=True),
     "shift_before": Column("mm", "mean length of the shifts of slices before, less their mean over time; without outliers"),
     "shift_after": Column("mm", "mean length of the shifts that are found again in the corrected series"),
@@ -39,7 +39,7 @@ _CONFOUNDS = {
     "csf": Column("arbitrary", "mean signal of the canal without the cord"),
     "cord": Column("arbitrary", "mean signal of the cord"),
     "outside_cord": Column("arbitrary", "mean signal around the cord, outside the canal"),
-    "outlier_slices": Column("", "slices that lost signal or are unlike the mean", whole=True),
+    "outlier_slices": Column("", "slices that are too dim, too bright or unlike the mean", whole=True),
 }
 
 

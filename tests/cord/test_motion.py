@@ -7,6 +7,7 @@ from conftest import SHARED
 from cord.moving_slices import SHAPE, SIZE, around, drawn, noisy, rms, true_shifts
 
 from neuraxis.cord.motion.confounds import confounds
+from neuraxis.cord.motion.outliers import outlying, shells
 from neuraxis.cord.motion.quality import _length
 from neuraxis.cord.motion.slicewise import slicewise
 from neuraxis.cord.motion.volumes import around_path, volumes
@@ -93,6 +94,48 @@ def test_a_volume_that_is_lost_as_a_whole_is_counted_and_its_motion_is_not_known
     assert np.isnan(made["trans_x"]).tolist() == np.isnan(made["trans_y"]).tolist() == [False] * 3 + [True] + [False] * 2
     assert np.isnan(made["framewise_displacement"]).tolist() == [True, False, False, True, True, False]
     assert quality["lost"][0] == 1 and quality["outliers"][0] == SHAPE[2] and quality["shift_before"][0] < 0.1
+
+
+def test_what_is_too_bright_is_flagged_and_leaves_the_mean():
+    data = resting(8)
+    data[..., 0] *= 2.5
+    data[..., 7, 5] *= 1.8
+    _, table, quality = slicewise(Volume(data, GRID), Volume(around(), GRID))
+    bad = table["outlier"].reshape(8, -1) == 1
+    assert bad[0].all() and bad[5, 7] and bad[1:].sum() == 1
+    assert quality["lost"][0] == 1
+
+
+def test_a_spike_in_a_diffusion_weighted_volume_is_flagged():
+    moving, _ = series(6, 0.3)
+    data = moving.data.copy()
+    data[..., 4, 3] *= 2.5
+    _, table, _ = slicewise(Volume(data, GRID), Volume(around(), GRID), volumes(B_VALUES))
+    assert [(v, z) for v, z, bad in zip(table["volume"], table["slice"], table["outlier"], strict=True) if bad] == [(3, 4)]
+
+
+@pytest.mark.parametrize(
+    "b_values", [[1000.0] * 18, [2000.0] * 18, [400.0] * 3 + [2000.0] * 15, [700.0] * 9 + [2500.0] * 9], ids=["1000", "2000", "few low", "half"]
+)
+@pytest.mark.parametrize("scheme", ["spread", "six"])
+def test_contrast_of_directions_and_b_values_is_no_outlier(b_values, scheme):
+    number = len(b_values)
+    height = (2 * np.arange(number) + 1) / number - 1 if scheme == "spread" else np.array([0.7071, 0, 0.7071, 0.7071, 0, 0.7071] * 3)
+    rates = {"cord": 0.35e-3 + 1.35e-3 * height**2, "rest": np.full(number, 1.1e-3)}
+    weights = around(radius=6.0)
+    inside = weights > 0.8
+    clean = np.where(inside[..., None], np.exp(-np.array(b_values) * rates["cord"]), 0.6 * np.exp(-np.array(b_values) * rates["rest"]))
+    data = np.abs(clean + np.random.default_rng(0).normal(0, 0.02, clean.shape))
+    bad = outlying(data, data.mean(-1), weights, 6.0, np.array(b_values))
+    assert not bad.any()
+    data[..., 3, 1] *= 8
+    data[..., 5, 2] *= 0.1
+    assert [tuple(one) for one in np.argwhere(outlying(data, data.mean(-1), weights, 6.0, np.array(b_values)))] == [(3, 1), (5, 2)]
+
+
+def test_shells_are_told_by_gaps():
+    b_values = np.array([1000, 0, 995, 2000, 5, 1005, 2010])
+    assert [one.tolist() for one in shells(b_values)] == [[1, 4], [2, 0, 5], [3, 6]]
 
 
 def test_half_a_volume_still_tells_its_motion():

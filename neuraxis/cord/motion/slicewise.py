@@ -34,8 +34,9 @@ def slicewise(
     does not show its own. Volumes that look alike are laid on their own robust mean, which is made again from the
     corrected ones in every round; the mean of b = 0 is then laid on the mean of the diffusion-weighted ones, slice by slice, and its
     shifts are added to theirs. Every slice is interpolated once, from the data as they were (cubic splines, in plane).
-    Slices that lost signal or are unlike the mean are flagged: their shifts come from the slices beside them, or from the
-    volumes before and after where half of the volume is lost, and their numbers stay in the data.
+    Slices that lost signal, have too much of it (a spike, a first volume before the steady state) or are unlike the mean are flagged,
+    the signal judged among volumes with about the same b-value: their shifts come from the slices beside them, or from the volumes
+    before and after where half of the volume is lost, and their numbers stay in the data.
     Only translations are applied, so directions of diffusion gradients (b-vectors) stay as they are.
 
     Parameters
@@ -45,7 +46,7 @@ def slicewise(
     motion_weights
         Where motion is looked for: soft weights around the cord; (X, Y, Z), 0 or more.
     volumes
-        Which volumes are diffusion-weighted; column weighted, one row per volume. Without it all look alike.
+        Which volumes are diffusion-weighted; columns weighted and b_value (s/mm2), one row per volume. Without it all look alike.
     denoised
         The series with less noise, taken in its place where it is there.
     rounds
@@ -87,7 +88,8 @@ def slicewise(
     shifts, outlier = np.zeros((number, data.shape[2], 2)), np.zeros((data.shape[2], number), bool)
     targets: dict[str, Array] = {}
     for kind, chosen in kinds.items():
-        found, targets[kind], bad = _alike(data[..., chosen], weights, size, rounds, group, smoothness, reach, deviates)
+        b_values = None if volumes is None else volumes["b_value"][chosen]
+        found, targets[kind], bad = _alike(data[..., chosen], weights, size, rounds, group, smoothness, reach, deviates, b_values)
         shifts[chosen], outlier[:, chosen] = found, bad
     if "b0" in kinds:
         between = slice_shifts(targets["b0"], targets["diffusion"], weights, size, smoothness=_SLOWLY * smoothness, reach=reach)
@@ -104,7 +106,7 @@ def slicewise(
 
 def _alike(
     data: Array, weights: Array, size: tuple[float, float, float], rounds: int, group: int, smoothness: float, reach: float,
-    deviates: float,
+    deviates: float, b_values: Array | None,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Shifts (T, Z, 2) of volumes that look alike, their mean after it, and which slices are outliers (Z, T)."""
     number = data.shape[3]
@@ -123,7 +125,7 @@ def _alike(
             )
         shifts = filled(shifts, outlier)
         corrected = np.stack([shifted(data[..., t], shifts[t], size) for t in range(number)], -1)
-        outlier = outlying(corrected, robust_mean(corrected, outlier), weights, deviates)
+        outlier = outlying(corrected, robust_mean(corrected, outlier), weights, deviates, b_values)
     shifts = filled(shifts, outlier)
     return shifts, robust_mean(corrected, outlier), outlier
 

@@ -18,8 +18,8 @@ _LEAST = 6
 """Directions that a tensor needs."""
 
 _CONDITION = 100.0
-"""Largest ratio of singular values of the design, with b relative to the largest: 2 to 10 where directions are spread; 10 degrees
-about a plane make it 100."""
+"""Largest ratio of singular values of the design, with b relative to the largest: 2 to 10 where directions are spread, 100 where
+they lie within some 10 degrees of a plane (computed)."""
 
 
 def fitted(
