@@ -88,7 +88,8 @@ def test_a_volume_that_is_lost_as_a_whole_is_counted_and_its_motion_is_not_known
     data = resting(6)
     data[..., 3] = noisy(drawn("b0", STILL + (8.0, 0)), 20, 3)
     weights = Volume(around(), GRID)
-    corrected, table, quality = slicewise(Volume(data, GRID), weights)
+    with pytest.warns(UserWarning, match="more than reach=4 mm: volume 3"):
+        corrected, table, quality = slicewise(Volume(data, GRID), weights)
     made = confounds(corrected.data, table, weights.data, np.ones(SHAPE, np.float32))
     assert made["outlier_slices"].tolist() == [0, 0, 0, SHAPE[2], 0, 0]
     assert np.isnan(made["trans_x"]).tolist() == np.isnan(made["trans_y"]).tolist() == [False] * 3 + [True] + [False] * 2
@@ -103,7 +104,7 @@ def test_what_is_too_bright_is_flagged_and_leaves_the_mean():
     _, table, quality = slicewise(Volume(data, GRID), Volume(around(), GRID))
     bad = table["outlier"].reshape(8, -1) == 1
     assert bad[0].all() and bad[5, 7] and bad[1:].sum() == 1
-    assert quality["lost"][0] == 1
+    assert quality["lost"][0] == 1 and quality["tsnr_before"][0] > 10 and quality["tsnr_after"][0] > 10
 
 
 def test_a_spike_in_a_diffusion_weighted_volume_is_flagged():
@@ -136,6 +137,13 @@ def test_contrast_of_directions_and_b_values_is_no_outlier(b_values, scheme):
 def test_shells_are_told_by_gaps():
     b_values = np.array([1000, 0, 995, 2000, 5, 1005, 2010])
     assert [one.tolist() for one in shells(b_values)] == [[1, 4], [2, 0, 5], [3, 6]]
+
+
+def test_slices_that_moved_further_than_was_searched_are_said():
+    data = resting(6)
+    data[..., 4] = noisy(drawn("b0", STILL + (0, 2.2)), 20, 4)
+    with pytest.warns(UserWarning, match=r"more than reach=1 mm: volume 4 throughout \(numbers"):
+        slicewise(Volume(data, GRID), Volume(around(), GRID), reach=1.0)
 
 
 def test_half_a_volume_still_tells_its_motion():

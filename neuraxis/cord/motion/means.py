@@ -6,6 +6,7 @@ import numpy as np
 
 from neuraxis.cord.motion.slicewise import robust_mean
 from neuraxis.cord.smoothing import smooth_along_cord
+from neuraxis.numerics.over_time import kept_slices
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
@@ -49,8 +50,7 @@ def mean_series(corrected: Volume, motion: Table) -> Volume:
 
 def _mean(corrected: Volume, motion: Table, chosen: Array) -> Volume:
     upright = corrected.oriented("RAS")
-    outlier = np.zeros((upright.data.shape[2], upright.data.shape[3]), bool)
-    outlier[motion["slice"], motion["volume"]] = motion["outlier"] == 1
+    outlier = ~kept_slices(motion, upright.data.shape)
     mean = robust_mean(np.asarray(upright.data, np.float32)[..., chosen], outlier[:, chosen])
     return Volume(np.ascontiguousarray(mean, np.float32), upright.grid).onto(corrected.grid)
 

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from neuraxis.numerics.slice_shifts import shifted, slice_shifts
+from neuraxis.numerics.slice_shifts import beyond, shifted, slice_shifts
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
@@ -167,7 +167,7 @@ def _laid(
     shifts = slice_shifts(mov.data, fixed.data, weights, size, smoothness=smoothness, reach=reach)
     moved = np.maximum(shifted(mov.data, shifts, size), min(0.0, float(mov.data.min())))
     before, after = likeness(fixed.data, mov.data, weights), likeness(fixed.data, moved, weights)
-    far = int((np.abs(shifts).max(axis=1) > reach).sum())
+    far = int(beyond(shifts, reach).sum())
     if far:
         warnings.warn(
             f"{name}: {far} slice{'s' if far > 1 else ''} moved by more than reach={reach:g} mm: look at the pictures", stacklevel=3
