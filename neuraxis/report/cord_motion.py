@@ -22,12 +22,13 @@ _FIELD_MM, _SIDE, _FONT, _PAUSE_MS = 36.0, 200, 15, 250
 def film(series: Volume, corrected: Volume, weights: Volume, motion: Table, volumes: Table | None) -> bytes:
     """One axial slice in one volume after the other, before motion correction on the left and after it on the right.
 
-    The slice that moved most; of a diffusion series the diffusion-weighted volumes. At most `FRAMES` volumes, evenly chosen. A
+    The slice that moved most; of a diffusion series the diffusion-weighted volumes, if it has any. At most `FRAMES` volumes, evenly chosen. A
     cross in the middle stands still. An animated PNG, which browsers play without a script.
     """
     from PIL import Image
 
-    chosen = np.arange(series.data.shape[3]) if volumes is None else np.flatnonzero(volumes["weighted"] == 1)
+    weighted = np.ones(series.data.shape[3], bool) if volumes is None else volumes["weighted"] == 1
+    chosen = np.flatnonzero(weighted if weighted.any() else ~weighted)
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, min(FRAMES, len(chosen))).round().astype(int))]
     stacks = [upright(Volume(one.data[..., chosen], one.grid)) for one in (series, corrected)]
     around = upright(weights)

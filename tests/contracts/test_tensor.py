@@ -91,6 +91,15 @@ def test_what_is_too_little_for_a_tensor_is_said():
 
 
 @EVERY
+@pytest.mark.parametrize(("chosen", "why"), [(slice(0, 3), "no volume is diffusion-weighted"), (slice(3, None), "no volume is at b = 0")])
+def test_a_series_of_one_kind_has_no_tensor_and_that_is_no_failure(method, chosen, why):
+    series, b_values, in_file = phantom(np.array([0, 0, 1.0]), AFFINES["LAS"])
+    one = Volume(series.data[..., chosen], series.grid)
+    with pytest.warns(UserWarning, match=why):
+        assert method(one, volumes(b_values[chosen]), b_values[chosen], in_world(in_file[:, chosen], series.grid)) == (None,) * 5
+
+
+@EVERY
 @pytest.mark.parametrize(("lost", "why"), [(range(8, 33), "there are 5"), (range(3), "b = 0")], ids=["few weighted", "no b = 0"])
 def test_a_slice_of_which_too_little_is_left_is_zero_and_said(method, lost, why):
     series, b_values, in_file = phantom(np.array([0, 0, 1.0]), AFFINES["LAS"])

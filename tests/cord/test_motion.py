@@ -7,11 +7,13 @@ from conftest import SHARED
 from cord.moving_slices import SHAPE, SIZE, around, drawn, noisy, rms, true_shifts
 
 from neuraxis.cord.motion.confounds import confounds
+from neuraxis.cord.motion.means import mean_b0, mean_diffusion
 from neuraxis.cord.motion.outliers import outlying, shells
 from neuraxis.cord.motion.quality import _length
 from neuraxis.cord.motion.slicewise import slicewise
-from neuraxis.cord.motion.volumes import around_path, volumes
+from neuraxis.cord.motion.volumes import around_path, classes, volumes
 from neuraxis.numerics.slice_shifts import shifted
+from neuraxis.report.cord_motion import film
 from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
 
@@ -30,7 +32,7 @@ def series(seed, amplitude, *, alone=False, ratio=10.0):
 
 
 def found(table):
-    return np.stack([table["x"], table["y"]], -1).reshape(len(B_VALUES), SHAPE[2], 2)
+    return np.stack([table["x"], table["y"]], -1).reshape(-1, SHAPE[2], 2)
 
 
 def centred(values):
@@ -175,9 +177,25 @@ def test_a_sagittal_series_and_a_single_volume_are_said():
 
 def test_b_values_tell_the_volumes():
     assert volumes(np.array([0, 5, 99, 100, 800]))["weighted"].tolist() == [0, 0, 0, 1, 1]
-    for values in ([0, 5], [800, 1000]):
-        with pytest.raises(ValueError, match="b-value"):
-            volumes(np.array(values))
+    assert list(classes(volumes(np.array([0, 5])), 2)) == ["b0"] and list(classes(volumes(np.array([800, 900])), 2)) == ["diffusion"]
+    with pytest.raises(ValueError, match="bvalmin"):
+        volumes(np.array([0, 800]), bvalmin=0)
+
+
+@pytest.mark.parametrize(("b_value", "kind"), [(0.0, "b0"), (800.0, "diffusion")])
+def test_a_series_of_one_kind_is_brought_to_rest(b_value, kind):
+    data = resting(5)
+    data[..., 2] = noisy(drawn("b0", STILL + (1.0, 0)), 20, 2)
+    moving, weights, kinds = Volume(data, GRID), Volume(around(), GRID), volumes(np.full(5, b_value))
+    corrected, table, quality = slicewise(moving, weights, kinds)
+    assert quality["kind"].tolist() == [kind] and found(table)[2, :, 0].mean() == pytest.approx(0.8, abs=0.1)
+    assert mean_diffusion(corrected, table, kinds).data.shape == SHAPE
+    assert film(moving, corrected, weights, table, kinds)
+    if kind == "b0":
+        assert np.allclose(mean_b0(corrected, table, kinds).data, mean_diffusion(corrected, table, kinds).data)
+    else:
+        with pytest.warns(UserWarning, match="no volume is at b = 0"):
+            assert mean_b0(corrected, table, kinds) is None
 
 
 def real(name):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from neuraxis.cord.motion.slicewise import robust_mean
@@ -11,8 +13,8 @@ from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
 
-def mean_diffusion(corrected: Volume, motion: Table, volumes: Table) -> tuple[Volume, Volume]:
-    """Means of the diffusion-weighted volumes and of those at b = 0, without the slices that are outliers.
+def mean_diffusion(corrected: Volume, motion: Table, volumes: Table) -> Volume:
+    """Mean of the diffusion-weighted volumes, or of all where none is, without the slices that are outliers.
 
     Parameters
     ----------
@@ -25,10 +27,33 @@ def mean_diffusion(corrected: Volume, motion: Table, volumes: Table) -> tuple[Vo
 
     Returns
     -------
-    Mean of the diffusion-weighted volumes and of those at b = 0; unit and grid of the series.
+    Mean; unit and grid of the series.
     """
     weighted = volumes["weighted"] == 1
-    return _mean(corrected, motion, weighted), _mean(corrected, motion, ~weighted)
+    return _mean(corrected, motion, weighted if weighted.any() else ~weighted)
+
+
+def mean_b0(corrected: Volume, motion: Table, volumes: Table) -> Volume | None:
+    """Mean of the volumes at b = 0, without the slices that are outliers.
+
+    Parameters
+    ----------
+    corrected
+        Diffusion series without motion; any unit, (X, Y, Z, T).
+    motion
+        Motion of every slice; columns volume, slice, outlier.
+    volumes
+        Which volumes are diffusion-weighted; column weighted.
+
+    Returns
+    -------
+    Mean; unit and grid of the series. None, with a warning, where all volumes are diffusion-weighted.
+    """
+    weighted = volumes["weighted"] == 1
+    if weighted.all():
+        warnings.warn("no volume is at b = 0", stacklevel=2)
+        return None
+    return _mean(corrected, motion, ~weighted)
 
 
 def mean_series(corrected: Volume, motion: Table) -> Volume:

@@ -97,7 +97,7 @@ def slicewise(
         b_values = None if volumes is None else volumes["b_value"][chosen]
         found, targets[kind], bad, far[chosen] = _alike(data[..., chosen], weights, size, rounds, group, smoothness, reach, deviates, b_values)
         shifts[chosen], outlier[:, chosen] = found, bad
-    if "b0" in kinds:
+    if len(kinds) > 1:
         between = slice_shifts(targets["b0"], targets["diffusion"], weights, size, smoothness=_SLOWLY * smoothness, reach=reach)
         shifts[kinds["b0"]] += between
         far[kinds["b0"]] |= beyond(between, reach)

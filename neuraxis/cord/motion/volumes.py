@@ -39,26 +39,21 @@ def volumes(b_values: Array, *, bvalmin: float = 100.0) -> Table:
 
     Raises
     ------
-    ValueError: bvalmin is not positive, or no volume is diffusion-weighted, or none is not.
+    ValueError: bvalmin is not positive.
     """
     if bvalmin <= 0:
         raise ValueError(f"bvalmin must be greater than 0, not {bvalmin:g}")
     weighted = np.asarray(b_values, float) >= bvalmin
-    if weighted.all() or not weighted.any():
-        lacking = "no volume has" if not weighted.any() else "every volume has"
-        raise ValueError(
-            f"{lacking} a b-value of {bvalmin:g} s/mm2 or more (they range from {np.min(b_values):g} to {np.max(b_values):g}): "
-            f"a tensor needs both kinds"
-        )
     return Table.of({"volume": np.arange(len(weighted)), "b_value": np.asarray(b_values, float), "weighted": weighted})
 
 
 def classes(volumes: Table | None, number: int) -> dict[str, Array]:
-    """Name -> numbers of the volumes that look alike: b0 and diffusion, or all; the first is what others are laid on."""
+    """Name -> numbers of the volumes that look alike: diffusion and b0 as far as there are any, or all; others are laid on the first."""
     if volumes is None:
         return {"all": np.arange(number)}
     weighted = volumes["weighted"] == 1
-    return {"diffusion": np.flatnonzero(weighted), "b0": np.flatnonzero(~weighted)}
+    found = {"diffusion": np.flatnonzero(weighted), "b0": np.flatnonzero(~weighted)}
+    return {kind: chosen for kind, chosen in found.items() if len(chosen)}
 
 
 def around_path(series: Volume, volumes: Table | None = None, *, radius: float = 12.0) -> Volume:
