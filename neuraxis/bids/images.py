@@ -77,6 +77,11 @@ def grid_of_file(path: Path, *, series: bool = False) -> Grid:
     return _grid(path, header, (x, y, z))
 
 
+def is_single(path: Path) -> bool:
+    """Whether an image holds one volume, from its header."""
+    return len(_dimensions(path, _header(path, _unpacked(path, _HEADER_BYTES)))) == 3
+
+
 def load_gre(unit: Unit) -> Loaded:
     """Reads all images of a unit, checks them, and turns phase to radians."""
     parameters = acquisition(unit)

@@ -13,8 +13,9 @@ from neuraxis.bids.dataset import Problem, Unit, labelled_members, natural, with
 from neuraxis.bids.files import SERIES
 from neuraxis.bids.filters import Filters
 from neuraxis.bids.gradients import tables_of
-from neuraxis.bids.images import check_values, grid_of_file, read_series
-from neuraxis.errors import DataError, NeuraxisError
+from neuraxis.bids.images import check_values, grid_of_file, is_single, read_series
+from neuraxis.bids.sidecar import metadata, sidecars
+from neuraxis.errors import DataError, LeftOut, NeuraxisError
 from neuraxis.volume import Volume
 
 PIPELINE = {"dwi": "cord_dwi", "bold": "cord_bold"}
@@ -22,6 +23,15 @@ PIPELINE = {"dwi": "cord_dwi", "bold": "cord_bold"}
 
 _COARSE_MM = 1.6
 """Series of the cord have smaller pixels; those of the brain, whose slabs can look like a neck to the search, have larger ones."""
+
+_COARSE = LeftOut(
+    f"its pixels are larger than {_COARSE_MM:g} mm and nothing says that it shows the cord, so it is taken for a series of the brain.",
+    'If it shows the cord, say so: --cord, or "BodyPart": "CSPINE" in its sidecar.',
+)
+_BLIP = LeftOut(
+    "single volumes, or volumes without a table of b-values, whose phase was encoded in another direction than that of the diffusion "
+    "series beside them: they are for the correction of distortions, which is not done here."
+)
 
 
 def series_units(
@@ -37,10 +47,12 @@ def series_units(
     """The series of one participant with this suffix (dwi or bold) that show the cord, and those that cannot be used.
 
     Whether the cord is in view is told as for other images (`in_view`); where only the content can tell, series with coarse pixels
-    are taken for those of a brain. `references` are the participant's anatomical images
+    are taken for those of a brain and left out, which is told. So are diffusion images with reversed phase encoding that are no series
+    of their own. `references` are the participant's anatomical images
     of the cord: the best of the session tells the vertebral levels.
     """
     root = Path(bids_dir)
+    told: list[Unit] = []
     groups, problems = labelled_members(root, participant, filters, files, (suffix,), SERIES)
     units: list[Unit] = []
     for members in groups:
@@ -53,10 +65,17 @@ def series_units(
             pipeline=PIPELINE[suffix],
         )  # fmt: skip
         try:
-            grid = grid_of_file(image, series=True)  # a single volume, or what cannot be placed, is told here
+            alone = is_single(image)
+            grid = grid_of_file(image, series=not alone)  # what cannot be placed is told here
             view = "cord" if everything else in_view(unit, grid)
-            if view == "brain" or (view == "perhaps" and max(grid.voxel_size[:2]) > _COARSE_MM):
+            if view == "brain":
                 continue
+            if view == "perhaps" and max(grid.voxel_size[:2]) > _COARSE_MM:
+                problems.append((unit.name, _COARSE))
+                continue
+            told.append(unit)
+            if alone:
+                grid_of_file(image, series=True)  # says that one volume is no series
             if len(chosen) > 1:
                 raise DataError(f"{image} and {chosen[1][1].name} are two files of one series.", "Combine echoes first, or keep one.")
             if suffix == "dwi":
@@ -65,7 +84,26 @@ def series_units(
             problems.append((unit.name, error))
             continue
         units.append(_referred(unit if view == "cord" else replace(unit, sure=False), references))
+    for number, (name, problem) in enumerate(problems):
+        lone = next((one for one in told if one.name == name), None)
+        if suffix == "dwi" and lone and not isinstance(problem, LeftOut) and _reversed(lone, units):
+            problems[number] = name, _BLIP
     return sorted(units, key=lambda one: natural(one.name)), problems
+
+
+def _reversed(unit: Unit, others: Sequence[Unit]) -> bool:
+    """Whether a diffusion image that cannot be used by itself was taken with another direction of phase encoding than one that can be.
+
+    Without a table of b-values of its own, or as a single volume, it is there for the correction of distortions.
+    """
+    def way(one: Unit) -> tuple[str | None, object]:
+        return dict(one.entities).get("dir"), metadata(one.magnitude[0], one.root).get("PhaseEncodingDirection")
+
+    if not is_single(unit.magnitude[0]) and sidecars(unit.magnitude[0], unit.root, ".bval"):
+        return False
+    own = way(unit)
+    beside = [way(one) for one in others if one.session == unit.session]
+    return any(mine is not None and its is not None and mine != its for one in beside for mine, its in zip(own, one, strict=True))
 
 
 def _referred(unit: Unit, references: Sequence[Unit]) -> Unit:

@@ -11,7 +11,7 @@ from neuraxis.bids.dataset import gre_units
 from neuraxis.bids.gradients import gradients, in_world
 from neuraxis.bids.images import grid_of_file, shape_of
 from neuraxis.bids.series import load_series, series_units
-from neuraxis.errors import NeuraxisError
+from neuraxis.errors import LeftOut, NeuraxisError
 from neuraxis.volume import Grid
 
 
@@ -52,7 +52,9 @@ def test_a_head_is_not_taken_for_a_cord_and_a_slab_is_doubtful(root):
     put(root, "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz", (60, 60, 40, 4), (4.0, 4.0, 4.0))
     assert series_units(root, "01", "dwi") == ([], [])
     slab = put(root, "sub-01/func/sub-01_task-rest_bold.nii.gz", (64, 64, 30, 4), (3.0, 3.0, 3.0))
-    assert series_units(root, "01", "bold") == ([], [])
+    units, ((name, left),) = series_units(root, "01", "bold")
+    assert not units and name == "sub-01_task-rest_bold_cord" and isinstance(left, LeftOut)
+    assert "1.6 mm" in str(left) and "--cord" in left.hint and "BodyPart" in left.hint
     slab.with_name("sub-01_task-rest_bold.json").write_text(json.dumps({"BodyPart": "CSPINE"}))
     assert series_units(root, "01", "bold")[0][0].sure
     put(root, "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz")
@@ -95,6 +97,28 @@ def test_a_single_volume_and_missing_tables_are_one_sentence(root):
     for suffix, what in (("dwi", "has no .bval"), ("bold", "holds one volume")):
         units, ((_, error),) = series_units(root, "01", suffix, everything=True)
         assert not units and what in str(error)
+
+
+@pytest.mark.parametrize("shape", [(20, 20, 6), (20, 20, 6, 1), (20, 20, 6, 3)], ids=["3-D", "one volume", "no table"])
+def test_a_blip_reversed_run_is_left_out_beside_a_series(root, shape):
+    (root / "dwi.bval").rename(root / "sub-01/dwi/sub-01_dir-AP_dwi.bval")
+    other = put(root, "sub-01/dwi/sub-01_dir-PA_dwi.nii.gz", shape)
+    units, ((name, error),) = series_units(root, "01", "dwi", everything=True)
+    assert [one.name for one in units] == ["sub-01_dir-AP_dwi_cord"] and name == "sub-01_dir-PA_dwi_cord" and isinstance(error, LeftOut)
+    (root / "sub-01/dwi/sub-01_dir-AP_dwi.nii.gz").unlink()
+    ((_, error),) = series_units(root, "01", "dwi", everything=True)[1]  # there is nothing else: that is a failure
+    assert not isinstance(error, LeftOut)
+    put(root, "sub-01/dwi/sub-01_acq-x_dwi.nii.gz").with_name("sub-01_acq-x_dwi.bval").write_text("0 800 800 800")
+    other.rename(other.with_name("sub-01_acq-y_dwi.nii.gz"))
+    assert not isinstance(series_units(root, "01", "dwi", everything=True)[1][0][1], LeftOut)  # nothing says that it is reversed
+    for name, way in (("x", "j"), ("y", "j-")):
+        (root / f"sub-01/dwi/sub-01_acq-{name}_dwi.json").write_text(json.dumps({"PhaseEncodingDirection": way}))
+    assert isinstance(series_units(root, "01", "dwi", everything=True)[1][0][1], LeftOut)
+
+
+def test_single_volumes_of_a_brain_are_no_problem(root):
+    put(root, "sub-01/dwi/sub-01_dir-PA_dwi.nii.gz", (60, 60, 40), (4.0, 4.0, 4.0))
+    assert series_units(root, "01", "dwi")[1] == []
 
 
 def test_the_levels_come_from_the_thin_image_of_the_session(root):
