@@ -8,21 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from neuraxis.bids.cord import in_view
+from neuraxis.bids.cord import foot_to_head, in_view
 from neuraxis.bids.dataset import Problem, Unit, labelled_members, natural, without_parts
 from neuraxis.bids.files import SERIES
 from neuraxis.bids.filters import Filters
 from neuraxis.bids.gradients import tables_of
-from neuraxis.bids.images import check_values, grid_of_file, is_single, read_series
+from neuraxis.bids.images import check_values, grid_of_file, is_single, read_series, slice_axis
 from neuraxis.bids.sidecar import metadata, sidecars
 from neuraxis.errors import DataError, LeftOut, NeuraxisError
-from neuraxis.volume import Volume
+from neuraxis.volume import Grid, Volume
 
 PIPELINE = {"dwi": "cord_dwi", "bold": "cord_bold"}
 """Suffix of a series -> the pipeline that works on it."""
 
 _COARSE_MM = 1.6
 """Series of the cord have smaller pixels; those of the brain, whose slabs can look like a neck to the search, have larger ones."""
+
+_SAME_EDGE = 1.1
+"""Edges of a voxel whose ratio is below this are of one length."""
 
 _COARSE = LeftOut(
     f"its pixels are larger than {_COARSE_MM:g} mm and nothing says that it shows the cord, so it is taken for a series of the brain.",
@@ -73,6 +76,7 @@ def series_units(
             if view == "perhaps" and max(grid.voxel_size[:2]) > _COARSE_MM:
                 problems.append((unit.name, _COARSE))
                 continue
+            _check_axial(unit, grid)
             told.append(unit)
             if alone:
                 grid_of_file(image, series=True)  # says that one volume is no series
@@ -89,6 +93,24 @@ def series_units(
         if suffix == "dwi" and lone and not isinstance(problem, LeftOut) and _reversed(lone, units):
             problems[number] = name, _BLIP
     return sorted(units, key=lambda one: natural(one.name)), problems
+
+
+def _check_axial(unit: Unit, grid: Grid) -> None:
+    """DataError where the sidecar or the header tells that the slices are not axial; voxels that are about as long all ways may be so.
+
+    A header that calls a short edge the thickness of the slices was not kept up when the axes were put in another order.
+    """
+    content, image = metadata(unit.magnitude[0], unit.root), unit.magnitude[0]
+    axis = slice_axis(image)
+    if "SliceEncodingDirection" in content or (axis is None and "SliceTiming" in content):
+        axis = "ijk".find(str(content.get("SliceEncodingDirection", "k"))[:1])
+    size = grid.voxel_size
+    along = foot_to_head(grid)
+    if axis not in (None, -1, along) and size[axis] * _SAME_EDGE >= size[along] and max(size) > _SAME_EDGE * min(size):
+        raise DataError(
+            f"{image}: its slices are not axial, by its header or sidecar.",
+            "Motion is corrected slice by slice in the axial plane: a sagittal or coronal series cannot be used here.",
+        )
 
 
 def _reversed(unit: Unit, others: Sequence[Unit]) -> bool:

@@ -70,13 +70,14 @@ def test_gradients_point_where_they_do_in_the_world(root):
     assert np.array_equal(vectors[:, 1:], np.diag([-1, 1, 1]))  # the first axis is turned round: the determinant is positive
     left = Grid.of((2, 2, 2), np.diag([-1.0, 1, 1, 1]))
     assert np.array_equal(in_world(np.eye(3), left), np.diag([-1, 1, 1]))
-    (root / "sub-01/dwi/sub-01_dwi.bvec").write_text("0 0 0\n2 0 0\n0 2 0\n0 0 2\n")  # a row per volume, not of length 1
+    (root / "sub-01/dwi/sub-01_dwi.bvec").write_text("0 0 0\n.98 0 0\n0 1.02 0\n0 0 1\n")  # a row per volume, length 1 nearly
     assert np.array_equal(gradients(unit, grid_of_file(unit.magnitude[0], series=True), 4)[1], vectors)
 
 
 @pytest.mark.parametrize(
     ("file", "text", "what"),
     [
+        ("sub-01/dwi/sub-01_dwi.bvec", "0.5 0.7 0 0\n0 0 1 0\n0 0 0 0.6\n", r"volume 1 \(b = 800 s/mm2\) has the length 0.7, not 1, .* 1 more"),
         ("dwi.bval", "0 800 800\n", "4 volumes, dwi.bval 3 b-values"),
         ("sub-01/dwi/sub-01_dwi.bvec", "0 1 0 0\n0 0 1 0\n", "2 rows"),
         ("dwi.bval", "0 800 x 800\n", "no table of numbers"),
@@ -114,6 +115,27 @@ def test_a_blip_reversed_run_is_left_out_beside_a_series(root, shape):
     for name, way in (("x", "j"), ("y", "j-")):
         (root / f"sub-01/dwi/sub-01_acq-{name}_dwi.json").write_text(json.dumps({"PhaseEncodingDirection": way}))
     assert isinstance(series_units(root, "01", "dwi", everything=True)[1][0][1], LeftOut)
+
+
+@pytest.mark.parametrize(
+    ("size", "axis", "sidecar", "good"),
+    [
+        ((1.2, 1.2, 1.0), 0, {}, False),
+        ((1.2, 1.2, 1.0), None, {"SliceTiming": [0, 1]}, True),
+        ((1.2, 1.2, 1.0), None, {"SliceTiming": [0, 1], "SliceEncodingDirection": "i-"}, False),
+        ((1.0, 1.0, 1.0), 0, {}, True),
+        ((0.9, 0.9, 5.0), 0, {}, True),
+        ((0.9, 0.9, 5.0), 2, {}, True),
+    ],
+)
+def test_slices_that_the_header_calls_sagittal_are_said(root, size, axis, sidecar, good):
+    path = put(root, "sub-01/func/sub-01_task-rest_bold.nii.gz", size=size)
+    image = nibabel.load(path)
+    image.header.set_dim_info(slice=axis)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header), path)
+    path.with_name("sub-01_task-rest_bold.json").write_text(json.dumps(sidecar))
+    units, problems = series_units(root, "01", "bold", everything=True)
+    assert bool(units) == good and (good or "not axial" in str(problems[0][1]))
 
 
 def test_single_volumes_of_a_brain_are_no_problem(root):

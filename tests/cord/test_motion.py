@@ -1,5 +1,7 @@
 """Motion correction: known slice-wise shifts are found again, across b-values, and what is lost is flagged."""
 
+import contextlib
+
 import nibabel
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from neuraxis.cord.motion.means import mean_b0, mean_diffusion
 from neuraxis.cord.motion.outliers import outlying, shells
 from neuraxis.cord.motion.quality import _length
 from neuraxis.cord.motion.slicewise import slicewise
-from neuraxis.cord.motion.volumes import around_path, classes, volumes
+from neuraxis.cord.motion.volumes import around_path, check_axial, classes, volumes
 from neuraxis.numerics.slice_shifts import shifted
 from neuraxis.report.cord_motion import film
 from neuraxis.table import Table
@@ -173,6 +175,14 @@ def test_a_sagittal_series_and_a_single_volume_are_said():
         slicewise(Volume(data, grid), Volume(data[..., 0], grid))
     with pytest.raises(ValueError, match="one volume"):
         slicewise(Volume(drawn("b0", np.zeros((SHAPE[2], 2)))[..., None], GRID), Volume(around(), GRID))
+
+
+@pytest.mark.parametrize(("size", "axial"), [
+    ((0.9, 0.9, 5), True), ((1.4, 1.4, 1.4), True), ((1.5, 1.5, 1.4), True), ((2, 2, 1.5), True), ((2, 1.4, 1.4), False), ((1.4, 2, 1.4), False),
+])  # fmt: skip
+def test_the_longest_edge_is_the_thickness_of_a_slice(size, axial):
+    with contextlib.nullcontext() if axial else pytest.raises(ValueError, match="slices are not axial"):
+        check_axial(size)
 
 
 def test_b_values_tell_the_volumes():

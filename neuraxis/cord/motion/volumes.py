@@ -8,13 +8,13 @@ from neuraxis.cord.path.tubular import tubular
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
-_AXIAL = 1.5
-"""Slices are axial where no voxel edge across the cord is longer than the one along it by more than this factor."""
+_AXIAL = 1.1
+"""Slices are not axial where one edge of a voxel, and that across the cord, is longer than both others by more than this factor."""
 
 
 def check_axial(size: tuple[float, float, float]) -> None:
     """ValueError when slices of voxels of this `size` (right to left, back to front, foot to head; mm) are not axial."""
-    if max(size[:2]) > _AXIAL * size[2]:
+    if max(size[:2]) > _AXIAL * max(size[2], min(size[:2])):  # two long edges are pixels of thin axial slices
         raise ValueError(
             f"the slices are not axial (voxels of {size[0]:.3g} x {size[1]:.3g} x {size[2]:.3g} mm from right to left, back to front and "
             f"foot to head): slice-wise motion correction moves axial slices in their plane; a sagittal series cannot be corrected here"
