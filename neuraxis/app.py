@@ -15,7 +15,7 @@ from neuraxis.bids import dataset, images, validation
 from neuraxis.bids.derivatives import read_json, write_json
 from neuraxis.bids.given_atlas import read_atlas
 from neuraxis.cohort import check_column, write_group
-from neuraxis.errors import MissingInput, NeuraxisError, NothingSelected, OutputError, UsageError
+from neuraxis.errors import LeftOut, MissingInput, NeuraxisError, NothingSelected, OutputError, UsageError
 from neuraxis.kinds import KINDS, kind_of
 from neuraxis.options import Options, memory_mb, to_toml
 from neuraxis.summary import write_dataset_files, write_participant_page
@@ -90,6 +90,7 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
     index = dataset.layout(options.bids_dir, labels, options.bids_database_dir)
     tasks: list[Task] = []
     codes: list[int] = []
+    left: dict[str, list[str]] = {}
     for label in labels:
         files: Mapping[str, Iterable[Path]] = index or {label: dataset.Folder(options.bids_dir, label)}
         problems: dict[str, tuple[str, NeuraxisError]] = {}
@@ -97,9 +98,15 @@ def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) 
             if not targets(kind.pipeline, options):
                 continue  # what was asked for by name is another pipeline's
             units, found = kind.find(options, label, filters, files)
-            problems |= {name: (kind.pipeline.name, error) for name, error in found}
+            for name, error in found:
+                if isinstance(error, LeftOut):
+                    left.setdefault(error.sentence(), []).append(name)
+                else:
+                    problems[name] = kind.pipeline.name, error
             tasks += [Task(unit, options, device, tuple(argv), _work(options)) for unit in units]
         codes += [_failed(options, label, name, error, argv, page) for name, (page, error) in problems.items()]
+    for text, names in left.items():  # once for all that it holds of
+        _say(f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} left out: {text}")
     if not tasks and not codes:
         raise NothingSelected(
             f"Nothing of {', '.join('sub-' + one for one in labels)} is selected: no {', no '.join(k.nothing for k in KINDS)}.",

@@ -5,6 +5,7 @@
     │   └── AnalysisLevelError   17   not participant or group
     ├── InvalidDataset           16   the input fails BIDS validation
     ├── NothingSelected          18   the filters leave no file
+    │   └── LeftOut              18   an image is not worked on, which beside others is no failure: it is only told
     ├── DataError                65   a file is there, and what it holds cannot be used
     │   └── GridMismatch         65   arrays of one step lie on different grids
     ├── MissingInput             66   a needed file or metadata field is not there
@@ -55,6 +56,11 @@ class InvalidDataset(NeuraxisError):
 class NothingSelected(NeuraxisError):
     exit_code = 18
     meaning = "The filters for participant, session, run and so on select no file."
+
+
+class LeftOut(NothingSelected):
+    exit_code = 18
+    meaning = NothingSelected.meaning
 
 
 class DataError(NeuraxisError):

@@ -24,7 +24,7 @@ from neuraxis.cord.lesions import lesions
 from neuraxis.cord.level_labels import continuous_levels, level_points, project_on_centerline
 from neuraxis.cord.levels import levels
 from neuraxis.cord.motion.confounds import confounds
-from neuraxis.cord.motion.means import mean_diffusion, mean_series, smooth_volumes
+from neuraxis.cord.motion.means import mean_b0, mean_diffusion, mean_series, smooth_volumes
 from neuraxis.cord.motion.volumes import around_path, volumes
 from neuraxis.cord.new_points import create, from_seg
 from neuraxis.cord.normative import normative
@@ -311,7 +311,8 @@ CORD_DWI = Pipeline(
         Step(("volumes",), by=_only("volumes", "Kinds of volumes", volumes)),
         Step(("denoised",), by=_only("series_denoising", "Denoising of the series", patch2self)),
         *_STILL,
-        Step(("image", "b0_mean"), by=_only("mean_diffusion", "Mean images", mean_diffusion)),
+        Step(("image",), by=_only("mean_diffusion", "Mean image", mean_diffusion)),
+        Step(("b0_mean",), by=_only("mean_b0", "Mean image at b = 0", mean_b0)),
         *_CORD_SEEN,
         *_CORD_TEMPLATE,
         Step(("fa", "md", "ad", "rd", "v1"), by=Family.of(tensor)),

@@ -149,6 +149,24 @@ def test_what_is_bad_is_one_sentence(series_bids, tmp_path, spoil, what):
     assert done.returncode and what in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_series_at_b_0_alone_is_brought_to_rest_and_one_volume_beside_it_is_left_out(series_bids, tmp_path):
+    folder = tmp_path / "bids/sub-01/dwi"
+    folder.mkdir(parents=True)
+    shutil.copy(series_bids / "dataset_description.json", tmp_path / "bids")
+    whole = nibabel.load(series_bids / "sub-01/dwi/sub-01_dwi.nii.gz")
+    data = np.asarray(whole.dataobj)
+    nibabel.save(nibabel.Nifti1Image(data[..., 2::-1], whole.affine), folder / "sub-01_dir-AP_dwi.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(data[..., 0], whole.affine), folder / "sub-01_dir-PA_dwi.nii.gz")
+    (folder / "sub-01_dir-AP_dwi.bval").write_text("0 5 0\n")
+    (folder / "sub-01_dir-AP_dwi.bvec").write_text("0 0 0\n" * 3)
+    done = neuraxis(tmp_path / "bids", tmp_path / "out", "participant", "--skip-bids-validation", "--cord", "--outputs", "corrected", "image", "fa")
+    assert "sub-01_dir-PA_dwi_cord left out: single volumes" in done.stderr
+    record = json.loads((tmp_path / "out/logs/sub-01_dir-AP_dwi_cord.json").read_text())
+    assert any("no volume is diffusion-weighted" in json.dumps(step) for step in record["steps"])
+    assert (tmp_path / "out/sub-01/dwi/sub-01_dir-AP_desc-preproc_dwi.nii.gz").exists()
+    assert not list((tmp_path / "out").rglob("*param-fa*"))
+
+
 def cut(path: Path, where: tuple) -> None:
     whole = nibabel.load(path)
     nibabel.save(nibabel.Nifti1Image(np.asarray(whole.dataobj)[where], whole.affine), path)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from conftest import _once, neuraxis
 
+pytestmark = pytest.mark.slow
+
 IMAGES = "label-SC_probseg label-SC_mask label-canal_probseg label-GM_probseg label-WM_probseg MTRmap".split()
 LABELS = "desc-discs_dseg desc-pmj_dseg seg-vertebrae_dseg".split()
 TABLES = "label-SC_centerline label-SC_desc-levels_morph label-SC_desc-mtoffshifts_morph".split()

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from conftest import neuraxis
 
+pytestmark = pytest.mark.slow
+
 PICTURES = ("templatecord", "tractatlas")
 
 

@@ -16,13 +16,14 @@ _MOTION = {
     "slice": Column("", "axial slice, 0 is the lowest", whole=True),
     "x": Column("mm", "how far the slice had moved to the right, against the mean; taken back"),
     "y": Column("mm", "how far the slice had moved to the front, against the mean; taken back"),
-    "outlier": Column("", "1: lost signal or unlike the mean; its shift comes from its neighbours", whole=True),
+    "outlier": Column("", "1: too dim, too bright or unlike the mean; its shift comes from its neighbours", whole=True),
 }
 _QUALITY = {
     "kind": Column("", "the volumes that look alike: diffusion, b0 or all", text=True),
     "volumes": Column("", "how many of them", whole=True),
-    "outliers": Column("", "slices that lost signal or are unlike the mean", whole=True),
-    "shift_before": Column("mm", "mean length of the shifts of slices before"),
+    "outliers": Column("", "slices that are too dim, too bright or unlike the mean", whole=True),
+    "lost": Column("", "volumes of which more than half of the slices are outliers", whole=True),
+    "shift_before": Column("mm", "mean length of the shifts of slices before, less their mean over time; without outliers"),
     "shift_after": Column("mm", "mean length of the shifts that are found again in the corrected series"),
     "sd_before": Column("1", "standard deviation over time around the cord, over the mean signal, before"),
     "sd_after": Column("1", "the same, after"),
@@ -30,15 +31,15 @@ _QUALITY = {
     "tsnr_after": Column("1", "the same, after"),
 }
 _CONFOUNDS = {
-    "trans_x": Column("mm", "mean shift of the slices to the right"),
+    "trans_x": Column("mm", "mean shift of the slices to the right; n/a where more than half of them are outliers"),
     "trans_x_derivative1": Column("mm", "its difference to the volume before"),
-    "trans_y": Column("mm", "mean shift of the slices to the front"),
+    "trans_y": Column("mm", "mean shift of the slices to the front; n/a where more than half of them are outliers"),
     "trans_y_derivative1": Column("mm", "its difference to the volume before"),
     "framewise_displacement": Column("mm", "sum of the absolute values of both differences"),
     "csf": Column("arbitrary", "mean signal of the canal without the cord"),
     "cord": Column("arbitrary", "mean signal of the cord"),
     "outside_cord": Column("arbitrary", "mean signal around the cord, outside the canal"),
-    "outlier_slices": Column("", "slices that lost signal or are unlike the mean", whole=True),
+    "outlier_slices": Column("", "slices that are too dim, too bright or unlike the mean", whole=True),
 }
 
 

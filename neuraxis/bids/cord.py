@@ -112,8 +112,12 @@ def referred(units: Sequence[Unit], images: Sequence[Unit]) -> list[Unit]:
 
 def is_thin(grid: Grid) -> bool:
     """Whether discs can be told in the slices of an image: by the size of a voxel along the axis nearest to foot to head."""
-    axis = int(np.flatnonzero(nibabel.orientations.io_orientation(grid.matrix)[:, 0] == 2)[0])
-    return grid.voxel_size[axis] <= _THIN_SLICE_MM
+    return grid.voxel_size[foot_to_head(grid)] <= _THIN_SLICE_MM
+
+
+def foot_to_head(grid: Grid) -> int:
+    """The axis of the array that is nearest to foot to head."""
+    return int(np.flatnonzero(nibabel.orientations.io_orientation(grid.matrix)[:, 0] == 2)[0])
 
 
 def _unit(root: Path, members: list[Member]) -> Unit | None:

@@ -17,6 +17,12 @@ _ZERO = 1e-3
 _LARGEST_B = 50_000.0
 """s/mm2; beyond any scanner: larger numbers are in another unit."""
 
+_UNIT = 0.05
+"""The length of a direction may be off by this, of rounding; it changes b by a tenth."""
+
+_WEIGHTED_B = 100.0
+"""s/mm2; what is written as the direction of a volume below it does not matter."""
+
 
 def tables_of(image: Path, root: Path) -> tuple[Path, ...]:
     """The .bval and .bvec that apply to an image by the inheritance principle, the nearest; MissingInput without them."""
@@ -48,6 +54,14 @@ def gradients(unit: Unit, grid: Grid, volumes: int) -> tuple[Array, Array]:
         )
     if b_values.min() < 0 or b_values.max() > _LARGEST_B:
         raise DataError(f"{values_file} has b-values from {b_values.min():g} to {b_values.max():g}.", "BIDS wants s/mm2.")
+    length = np.linalg.norm(vectors, axis=0)
+    odd = np.flatnonzero((b_values >= _WEIGHTED_B) & (length > _ZERO) & (np.abs(length - 1) > _UNIT))
+    if len(odd):
+        raise DataError(
+            f"{vectors_file}: the direction of volume {odd[0]} (b = {b_values[odd[0]]:g} s/mm2) has the length {length[odd[0]]:.3g}, not 1"
+            + (f", and so have {len(odd) - 1} more." if len(odd) > 1 else "."),
+            "BIDS wants unit vectors; where the length tells of the strength (b is multiplied with its square), put it into the b-values.",
+        )
     return b_values, in_world(vectors, grid)
 
 

@@ -77,6 +77,17 @@ def grid_of_file(path: Path, *, series: bool = False) -> Grid:
     return _grid(path, header, (x, y, z))
 
 
+def is_single(path: Path) -> bool:
+    """Whether an image holds one volume, from its header."""
+    return len(_dimensions(path, _header(path, _unpacked(path, _HEADER_BYTES)))) == 3
+
+
+def slice_axis(path: Path) -> int | None:
+    """The axis of the array across which the slices lie, where the header tells."""
+    axis = _header(path, _unpacked(path, _HEADER_BYTES)).get_dim_info()[2]
+    return None if axis is None else int(axis)
+
+
 def load_gre(unit: Unit) -> Loaded:
     """Reads all images of a unit, checks them, and turns phase to radians."""
     parameters = acquisition(unit)

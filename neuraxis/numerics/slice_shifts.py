@@ -143,6 +143,11 @@ def shifted(volume: Array, shifts: Array, voxel_size: tuple[float, float, float]
     return made
 
 
+def beyond(shifts: Array, reach: float) -> Array:
+    """Which of the shifts (..., 2) go beyond the `reach` in which they were searched for: they stopped at a limit, or nearly so."""
+    return np.abs(shifts).max(-1) > reach
+
+
 class _Level:
     """Both images at one blur, and what a step of the registration needs of the fixed one."""
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuraxis.volume import Array
+from neuraxis.numerics.over_time import kept_slices, over_time
+from neuraxis.table import Table
+from neuraxis.volume import Array, Volume
 
 
-def tsnr(corrected: Array, series: Array) -> tuple[Array, Array]:
+def tsnr(corrected: Volume, series: Volume, motion: Table | None = None) -> tuple[Volume, Volume]:
     """Temporal signal-to-noise ratio, after and before motion correction.
 
-    tSNR = mean over time / standard deviation over time (with T - 1 degrees of freedom), voxel by voxel.
+    tSNR = mean over time / standard deviation over time (with T - 1 degrees of freedom), voxel by voxel and without the slices
+    that are outliers.
 
     Parameters
     ----------
@@ -18,10 +21,12 @@ def tsnr(corrected: Array, series: Array) -> tuple[Array, Array]:
         Series without motion; any unit, (X, Y, Z, T).
     series
         Series as it was measured; any unit, (X, Y, Z, T).
+    motion
+        Motion of every slice; columns volume, slice, outlier. All slices count without it.
 
     Returns
     -------
-    tSNR of both; no unit, (X, Y, Z), 0 where nothing changes over time.
+    tSNR of both; no unit, (X, Y, Z), 0 where nothing changes over time, and in a slice of which fewer than two volumes are no outliers.
 
     Raises
     ------
@@ -31,11 +36,13 @@ def tsnr(corrected: Array, series: Array) -> tuple[Array, Array]:
     ----------
     Murphy 2007, doi:10.1016/j.neuroimage.2006.09.032
     """
-    if corrected.shape[3] < 2:
+    if corrected.data.shape[3] < 2:
         raise ValueError("one volume has no standard deviation over time")
-    return _ratio(corrected), _ratio(series)
+    return _ratio(corrected, motion), _ratio(series, motion)
 
 
-def _ratio(data: Array) -> Array:
-    mean, spread = data.mean(-1, dtype=np.float64), data.std(-1, ddof=1, dtype=np.float64)
-    return np.divide(mean, spread, out=np.zeros_like(mean), where=spread > 0).astype(np.float32)
+def _ratio(series: Volume, motion: Table | None) -> Volume:
+    upright = series.oriented("RAS")
+    mean, spread = over_time(upright.data, kept_slices(motion, upright.data.shape))
+    made: Array = np.divide(mean, spread, out=np.zeros_like(mean), where=spread > 0).astype(np.float32)
+    return Volume(made, upright.grid).onto(series.grid)

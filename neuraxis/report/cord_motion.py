@@ -22,12 +22,13 @@ _FIELD_MM, _SIDE, _FONT, _PAUSE_MS = 36.0, 200, 15, 250
 def film(series: Volume, corrected: Volume, weights: Volume, motion: Table, volumes: Table | None) -> bytes:
     """One axial slice in one volume after the other, before motion correction on the left and after it on the right.
 
-    The slice that moved most; of a diffusion series the diffusion-weighted volumes. At most `FRAMES` volumes, evenly chosen. A
+    The slice that moved most; of a diffusion series the diffusion-weighted volumes, if it has any. At most `FRAMES` volumes, evenly chosen. A
     cross in the middle stands still. An animated PNG, which browsers play without a script.
     """
     from PIL import Image
 
-    chosen = np.arange(series.data.shape[3]) if volumes is None else np.flatnonzero(volumes["weighted"] == 1)
+    weighted = np.ones(series.data.shape[3], bool) if volumes is None else volumes["weighted"] == 1
+    chosen = np.flatnonzero(weighted if weighted.any() else ~weighted)
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, min(FRAMES, len(chosen))).round().astype(int))]
     stacks = [upright(Volume(one.data[..., chosen], one.grid)) for one in (series, corrected)]
     around = upright(weights)
@@ -73,7 +74,8 @@ def chart(motion: Table) -> bytes:
         colours = _shades(shifts.shape[1])
         for z in range(shifts.shape[1]):
             axes.plot(volumes, shifts[:, z], color=colours[z], linewidth=0.8, alpha=0.8)
-        axes.plot(volumes, np.nanmean(np.where(bad & ~bad.all(1, keepdims=True), np.nan, shifts), 1), color=LINE, linewidth=2.4)
+        known = np.where(bad.all(1), np.nan, (~bad).sum(1))  # a gap where the whole volume is lost
+        axes.plot(volumes, np.where(bad, 0, shifts).sum(1) / known, color=LINE, linewidth=2.4)
         at, where = np.nonzero(bad)
         axes.plot(at, shifts[at, where], "x", color="#ff4fa3", markersize=8, markeredgewidth=2)
         axes.set(ylim=(-reach, reach), xlim=(-0.5, number - 0.5))
@@ -87,7 +89,7 @@ def chart(motion: Table) -> bytes:
 
 
 def _shades(number: int) -> Array:
-    """Blue, darker for lower slices."""
+    """Blue, brighter for lower slices."""
     from matplotlib import colormaps
 
     return colormaps["Blues"](np.linspace(0.35, 0.85, number))
@@ -97,8 +99,13 @@ def said(quality: Table | None, motion: Table) -> str:
     """What the chart cannot show, in words."""
     text = "Shifts of every slice (thin, brighter for lower slices) and their mean (amber); pink crosses are outliers."
     for row in quality.rows() if quality is not None else ():
+        if row["lost"]:
+            text += f" {row['lost']} of {row['volumes']} volumes{_of(row)} {'is' if row['lost'] == 1 else 'are'} lost: no motion is known of them."
         if np.isfinite(row["shift_before"]):
-            kind = "" if row["kind"] == "all" else f" of {row['kind']}"
-            text += f" Mean shift{kind} {row['shift_before']:.2f} mm before, {row['shift_after']:.2f} mm found again after;"
+            text += f" Mean shift{_of(row)} {row['shift_before']:.2f} mm before, {row['shift_after']:.2f} mm found again after;"
             text += f" tSNR around the cord {row['tsnr_before']:.1f} before, {row['tsnr_after']:.1f} after."
     return text + f" {int(motion['outlier'].sum())} of {len(motion)} slices are outliers."
+
+
+def _of(row: dict[str, Any]) -> str:
+    return "" if row["kind"] == "all" else f" of {row['kind']}"

@@ -85,8 +85,57 @@ def test_what_is_too_little_for_a_tensor_is_said():
     with pytest.raises(ValueError, match="needs 6 diffusion-weighted volumes"):
         tensor.weighted(few, volumes(b_values[:7]), b_values[:7], in_world(in_file[:, :7], series.grid))
     in_file[:, 5] = 0
-    with pytest.raises(ValueError, match="has no direction"):
+    motion = Table.of({"volume": [0, 4], "slice": [0, 0], "outlier": [1, 1]})  # the number is that in the series all the same
+    with pytest.raises(ValueError, match="volume 5 is diffusion-weighted and has no direction"):
+        tensor.weighted(series, volumes(b_values), b_values, in_world(in_file, series.grid), None, motion)
+
+
+@EVERY
+@pytest.mark.parametrize(("chosen", "why"), [(slice(0, 3), "no volume is diffusion-weighted"), (slice(3, None), "no volume is at b = 0")])
+def test_a_series_of_one_kind_has_no_tensor_and_that_is_no_failure(method, chosen, why):
+    series, b_values, in_file = phantom(np.array([0, 0, 1.0]), AFFINES["LAS"])
+    one = Volume(series.data[..., chosen], series.grid)
+    with pytest.warns(UserWarning, match=why):
+        assert method(one, volumes(b_values[chosen]), b_values[chosen], in_world(in_file[:, chosen], series.grid)) == (None,) * 5
+
+
+@EVERY
+@pytest.mark.parametrize(("lost", "why"), [(range(8, 33), "there are 5"), (range(3), "b = 0")], ids=["few weighted", "no b = 0"])
+def test_a_slice_of_which_too_little_is_left_is_zero_and_said(method, lost, why):
+    series, b_values, in_file = phantom(np.array([0, 0, 1.0]), AFFINES["LAS"])
+    motion = Table.of({"volume": list(lost), "slice": [2] * len(lost), "outlier": [1] * len(lost)})
+    vectors = in_world(in_file, series.grid)
+    with pytest.warns(UserWarning, match=f"no tensor in slice 2 .*{why}"):
+        fa, *_, v1 = method(series, volumes(b_values), b_values, vectors, None, motion)
+    assert not fa.data[:, :, 2].any() and not v1.data[:, :, 2].any()
+    assert np.allclose(fa.data[:, :, [0, 1, 3]], FA, rtol=1e-3)
+
+
+@pytest.mark.parametrize("spread", [0.0, 5.0], ids=["one direction", "nearly in a plane"])
+def test_directions_that_are_too_much_alike_are_said(spread):
+    series, b_values, in_file = phantom(np.array([0, 0, 1.0]), AFFINES["LAS"])
+    angle = np.linspace(0, np.pi, 30, endpoint=False) if spread else np.zeros(30)
+    height = np.sin(np.radians(spread)) * np.cos(2.4 * np.arange(30))
+    in_file[:, 3:] = np.sqrt(1 - height**2) * np.cos(angle), np.sqrt(1 - height**2) * np.sin(angle), height
+    with pytest.raises(ValueError, match="directions of 30 diffusion-weighted volumes are too much alike"):
         tensor.weighted(series, volumes(b_values), b_values, in_world(in_file, series.grid))
+
+
+def test_a_slice_left_with_directions_in_one_plane_is_zero_and_said():
+    series, b_values, in_file = phantom(np.array([0, 0, 1.0]), AFFINES["LAS"])
+    in_file[:, 3:13] = np.stack([np.cos(np.arange(10) / 3), np.sin(np.arange(10) / 3), np.zeros(10)])
+    motion = Table.of({"volume": np.arange(13, 33), "slice": np.full(20, 1), "outlier": np.ones(20, int)})
+    with pytest.warns(UserWarning, match="no tensor in slice 1 .*too much alike"):
+        fa = tensor.weighted(series, volumes(b_values), b_values, in_world(in_file, series.grid), None, motion)[0]
+    assert not fa.data[:, :, 1].any() and fa.data[:, :, 0].all()
+
+
+def test_six_directions_of_a_usual_scheme_are_enough():
+    six = np.array([(1, 0, 1), (-1, 0, 1), (0, 1, 1), (0, 1, -1), (1, 1, 0), (-1, 1, 0)]).T / np.sqrt(2)
+    vectors, b_values = np.concatenate([np.zeros((3, 1)), six], 1), np.r_[5.0, np.full(6, 1000.0)]
+    signal = 100 * np.exp(-b_values * np.einsum("it,i,it->t", vectors, EIGENVALUES[::-1], vectors))
+    series = Volume(np.broadcast_to(signal, (2, 2, 2, 7)).astype(np.float32), Grid.of((2, 2, 2), np.eye(4)))
+    assert np.allclose(tensor.weighted(series, volumes(b_values), b_values, vectors)[0].data, FA, rtol=1e-2)
 
 
 @pytest.mark.shared

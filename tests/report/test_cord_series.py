@@ -49,6 +49,12 @@ def test_the_chart_marks_outliers():
     assert "1 of 120 slices are outliers" in said(None, motion(8, (20,)))
 
 
+def test_lost_volumes_are_said():
+    row = {"kind": "b0", "volumes": 4, "outliers": 30, "lost": 2, "shift_before": np.nan}
+    assert "2 of 4 volumes of b0 are lost" in said(Table.of_rows([row]), motion(4))
+    chart(motion(4, range(SHAPE[2])))  # a gap and no warning
+
+
 def test_maps_below_each_other_share_their_scale():
     one = Volume(np.full(SHAPE, 5.0, np.float32), GRID)
     two = Volume(np.full(SHAPE, 10.0, np.float32), GRID)

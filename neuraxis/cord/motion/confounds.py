@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neuraxis.cord.motion.outliers import lost
 from neuraxis.table import Table
 from neuraxis.volume import Array
 
@@ -16,7 +17,8 @@ def confounds(corrected: Array, motion: Table, motion_weights: Array, cord: Arra
 
     trans_x and trans_y are the mean shifts over the slices of a volume that are no outliers; their derivatives are the
     differences to the volume before (n/a in the first), and the framewise displacement is the sum of their absolute values
-    (Power 2012; a slice-wise translation has no other parameters). csf, cord and outside_cord are mean signals: of the canal
+    (Power 2012; a slice-wise translation has no other parameters). They are n/a where more than half of the slices of the volume, or of
+    the one before, are outliers: what stands in for such shifts is no measurement. csf, cord and outside_cord are mean signals: of the canal
     without the cord, of the cord, and of what is around it outside the canal.
 
     Parameters
@@ -43,11 +45,11 @@ def confounds(corrected: Array, motion: Table, motion_weights: Array, cord: Arra
     """
     number = corrected.shape[3]
     bad = motion["outlier"].reshape(number, -1) == 1
-    bad[bad.all(1)] = False  # of a volume that is lost as a whole, what stands in for its shifts
+    unknown = bad | lost(bad.T)[:, None]
+    seen = np.where(unknown.all(1), np.nan, (~unknown).sum(1))  # of a lost volume no motion is known
     columns: dict[str, Array] = {}
     for axis in ("x", "y"):
-        shifts = np.where(bad, np.nan, motion[axis].reshape(number, -1))
-        columns[f"trans_{axis}"] = np.nanmean(shifts, 1)
+        columns[f"trans_{axis}"] = np.where(unknown, 0, motion[axis].reshape(number, -1)).sum(1) / seen
         columns[f"trans_{axis}_derivative1"] = np.diff(columns[f"trans_{axis}"], prepend=np.nan)
     steps = np.abs(columns["trans_x_derivative1"]) + np.abs(columns["trans_y_derivative1"])
     regions = {"csf": None if canal is None else canal - cord > _INSIDE, "cord": cord > _INSIDE}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from neuraxis.cord.motion.slicewise import robust_mean
 from neuraxis.cord.smoothing import smooth_along_cord
+from neuraxis.numerics.over_time import kept_slices
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
 
-def mean_diffusion(corrected: Volume, motion: Table, volumes: Table) -> tuple[Volume, Volume]:
-    """Means of the diffusion-weighted volumes and of those at b = 0, without the slices that are outliers.
+def mean_diffusion(corrected: Volume, motion: Table, volumes: Table) -> Volume:
+    """Mean of the diffusion-weighted volumes, or of all where none is, without the slices that are outliers.
 
     Parameters
     ----------
@@ -24,10 +27,33 @@ def mean_diffusion(corrected: Volume, motion: Table, volumes: Table) -> tuple[Vo
 
     Returns
     -------
-    Mean of the diffusion-weighted volumes and of those at b = 0; unit and grid of the series.
+    Mean; unit and grid of the series.
     """
     weighted = volumes["weighted"] == 1
-    return _mean(corrected, motion, weighted), _mean(corrected, motion, ~weighted)
+    return _mean(corrected, motion, weighted if weighted.any() else ~weighted)
+
+
+def mean_b0(corrected: Volume, motion: Table, volumes: Table) -> Volume | None:
+    """Mean of the volumes at b = 0, without the slices that are outliers.
+
+    Parameters
+    ----------
+    corrected
+        Diffusion series without motion; any unit, (X, Y, Z, T).
+    motion
+        Motion of every slice; columns volume, slice, outlier.
+    volumes
+        Which volumes are diffusion-weighted; column weighted.
+
+    Returns
+    -------
+    Mean; unit and grid of the series. None, with a warning, where all volumes are diffusion-weighted.
+    """
+    weighted = volumes["weighted"] == 1
+    if weighted.all():
+        warnings.warn("no volume is at b = 0", stacklevel=2)
+        return None
+    return _mean(corrected, motion, ~weighted)
 
 
 def mean_series(corrected: Volume, motion: Table) -> Volume:
@@ -49,8 +75,7 @@ def mean_series(corrected: Volume, motion: Table) -> Volume:
 
 def _mean(corrected: Volume, motion: Table, chosen: Array) -> Volume:
     upright = corrected.oriented("RAS")
-    outlier = np.zeros((upright.data.shape[2], upright.data.shape[3]), bool)
-    outlier[motion["slice"], motion["volume"]] = motion["outlier"] == 1
+    outlier = ~kept_slices(motion, upright.data.shape)
     mean = robust_mean(np.asarray(upright.data, np.float32)[..., chosen], outlier[:, chosen])
     return Volume(np.ascontiguousarray(mean, np.float32), upright.grid).onto(corrected.grid)
 

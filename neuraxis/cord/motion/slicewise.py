@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from neuraxis.cord.motion.outliers import filled, outlying
 from neuraxis.cord.motion.quality import WINDOW, quality
 from neuraxis.cord.motion.volumes import check_axial, classes
-from neuraxis.numerics.slice_shifts import shifted, slice_shifts
+from neuraxis.numerics.slice_shifts import beyond, shifted, slice_shifts
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
+
+_NAMED = 10
+"""Most volumes that a warning names."""
 
 _SLOWLY = 0.6
 """What lies between the means of two contrasts (eddy currents, fluid) changes less from slice to slice than the cord moves."""
@@ -34,8 +39,9 @@ def slicewise(
     does not show its own. Volumes that look alike are laid on their own robust mean, which is made again from the
     corrected ones in every round; the mean of b = 0 is then laid on the mean of the diffusion-weighted ones, slice by slice, and its
     shifts are added to theirs. Every slice is interpolated once, from the data as they were (cubic splines, in plane).
-    Slices that lost signal or are unlike the mean are flagged: their shifts come from the slices beside them, or from the
-    volumes before and after where half of the volume is lost, and their numbers stay in the data.
+    Slices that lost signal, have too much of it (a spike, a first volume before the steady state) or are unlike the mean are flagged,
+    the signal judged among volumes with about the same b-value: their shifts come from the slices beside them, or from the volumes
+    before and after where half of the volume is lost, and their numbers stay in the data.
     Only translations are applied, so directions of diffusion gradients (b-vectors) stay as they are.
 
     Parameters
@@ -45,7 +51,7 @@ def slicewise(
     motion_weights
         Where motion is looked for: soft weights around the cord; (X, Y, Z), 0 or more.
     volumes
-        Which volumes are diffusion-weighted; column weighted, one row per volume. Without it all look alike.
+        Which volumes are diffusion-weighted; columns weighted and b_value (s/mm2), one row per volume. Without it all look alike.
     denoised
         The series with less noise, taken in its place where it is there.
     rounds
@@ -84,16 +90,20 @@ def slicewise(
         raise ValueError("the series has one volume: there is no motion to correct")
     weights = np.asarray(motion_weights.oriented("RAS").data, np.float32)
     kinds = classes(volumes, number)
-    shifts, outlier = np.zeros((number, data.shape[2], 2)), np.zeros((data.shape[2], number), bool)
+    shifts, far = np.zeros((number, data.shape[2], 2)), np.zeros((number, data.shape[2]), bool)
+    outlier = far.T.copy()
     targets: dict[str, Array] = {}
     for kind, chosen in kinds.items():
-        found, targets[kind], bad = _alike(data[..., chosen], weights, size, rounds, group, smoothness, reach, deviates)
+        b_values = None if volumes is None else volumes["b_value"][chosen]
+        found, targets[kind], bad, far[chosen] = _alike(data[..., chosen], weights, size, rounds, group, smoothness, reach, deviates, b_values)
         shifts[chosen], outlier[:, chosen] = found, bad
-    if "b0" in kinds:
+    if len(kinds) > 1:
         between = slice_shifts(targets["b0"], targets["diffusion"], weights, size, smoothness=_SLOWLY * smoothness, reach=reach)
         shifts[kinds["b0"]] += between
+        far[kinds["b0"]] |= beyond(between, reach)
         targets["b0"] = shifted(targets["b0"], between, size)
     corrected = np.stack([shifted(data[..., t], shifts[t], size) for t in range(number)], -1)
+    _warn_of(far, reach)
     made = Volume(corrected, upright.grid).onto(series.grid)
     table = Table.of({
         "volume": np.repeat(np.arange(number), data.shape[2]), "slice": np.tile(np.arange(data.shape[2]), number),
@@ -104,15 +114,15 @@ def slicewise(
 
 def _alike(
     data: Array, weights: Array, size: tuple[float, float, float], rounds: int, group: int, smoothness: float, reach: float,
-    deviates: float,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Shifts (T, Z, 2) of volumes that look alike, their mean after it, and which slices are outliers (Z, T)."""
+    deviates: float, b_values: Array | None,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """Shifts (T, Z, 2) of volumes that look alike, their mean after it, which slices are outliers (Z, T), and which went too far (T, Z)."""
     number = data.shape[3]
     groups = np.array_split(np.arange(number), max(1, round(number / group)))
     shifts, outlier = np.zeros((number, data.shape[2], 2)), np.zeros((data.shape[2], number), bool)
     corrected = data
     if number == 1:
-        return shifts, data[..., 0], outlier
+        return shifts, data[..., 0], outlier, outlier.T
     for turn in range(rounds):
         target = robust_mean(corrected, outlier)
         for members in groups:
@@ -121,11 +131,25 @@ def _alike(
             shifts[members] = slice_shifts(
                 one, target, weights, size, smoothness=smoothness, reach=reach, window=WINDOW, alike=True, start=start
             )
+        far = beyond(shifts, reach)
         shifts = filled(shifts, outlier)
         corrected = np.stack([shifted(data[..., t], shifts[t], size) for t in range(number)], -1)
-        outlier = outlying(corrected, robust_mean(corrected, outlier), weights, deviates)
+        outlier = outlying(corrected, robust_mean(corrected, outlier), weights, deviates, b_values)
     shifts = filled(shifts, outlier)
-    return shifts, robust_mean(corrected, outlier), outlier
+    return shifts, robust_mean(corrected, outlier), outlier, far
+
+
+def _warn_of(far: Array, reach: float) -> None:
+    """Which slices (T, Z) were shifted by more than was searched for."""
+    if far.any():
+        named = []
+        for t in np.flatnonzero(far.any(1)):
+            named.append(f"volume {t} " + ("throughout" if far[t].all() else f"in slice {', '.join(map(str, np.flatnonzero(far[t])))}"))
+        more = f" and {len(named) - _NAMED} more volumes" if len(named) > _NAMED else ""
+        warnings.warn(
+            f"moved by more than reach={reach:g} mm: {'; '.join(named[:_NAMED])}{more} (numbers from 0, the lowest): "
+            f"look at the pictures, or search further", stacklevel=3,
+        )  # fmt: skip
 
 
 def robust_mean(data: Array, outlier: Array) -> Array:

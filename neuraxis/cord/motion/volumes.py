@@ -9,13 +9,13 @@ from neuraxis.numerics.path_distance import path_distance
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
-_AXIAL = 1.5
-"""Slices are axial where no voxel edge across the cord is longer than the one along it by more than this factor."""
+_AXIAL = 1.1
+"""Slices are not axial where one edge of a voxel, and that across the cord, is longer than both others by more than this factor."""
 
 
 def check_axial(size: tuple[float, float, float]) -> None:
     """ValueError when slices of voxels of this `size` (right to left, back to front, foot to head; mm) are not axial."""
-    if max(size[:2]) > _AXIAL * size[2]:
+    if max(size[:2]) > _AXIAL * max(size[2], min(size[:2])):  # two long edges are pixels of thin axial slices
         raise ValueError(
             f"the slices are not axial (voxels of {size[0]:.3g} x {size[1]:.3g} x {size[2]:.3g} mm from right to left, back to front and "
             f"foot to head): slice-wise motion correction moves axial slices in their plane; a sagittal series cannot be corrected here"
@@ -40,26 +40,21 @@ def volumes(b_values: Array, *, bvalmin: float = 100.0) -> Table:
 
     Raises
     ------
-    ValueError: bvalmin is not positive, or no volume is diffusion-weighted, or none is not.
+    ValueError: bvalmin is not positive.
     """
     if bvalmin <= 0:
         raise ValueError(f"bvalmin must be greater than 0, not {bvalmin:g}")
     weighted = np.asarray(b_values, float) >= bvalmin
-    if weighted.all() or not weighted.any():
-        lacking = "no volume has" if not weighted.any() else "every volume has"
-        raise ValueError(
-            f"{lacking} a b-value of {bvalmin:g} s/mm2 or more (they range from {np.min(b_values):g} to {np.max(b_values):g}): "
-            f"a tensor needs both kinds"
-        )
     return Table.of({"volume": np.arange(len(weighted)), "b_value": np.asarray(b_values, float), "weighted": weighted})
 
 
 def classes(volumes: Table | None, number: int) -> dict[str, Array]:
-    """Name -> numbers of the volumes that look alike: b0 and diffusion, or all; the first is what others are laid on."""
+    """Name -> numbers of the volumes that look alike: diffusion and b0 as far as there are any, or all; others are laid on the first."""
     if volumes is None:
         return {"all": np.arange(number)}
     weighted = volumes["weighted"] == 1
-    return {"diffusion": np.flatnonzero(weighted), "b0": np.flatnonzero(~weighted)}
+    found = {"diffusion": np.flatnonzero(weighted), "b0": np.flatnonzero(~weighted)}
+    return {kind: chosen for kind, chosen in found.items() if len(chosen)}
 
 
 def around_path(series: Volume, volumes: Table | None = None, *, radius: float = 12.0) -> Volume:

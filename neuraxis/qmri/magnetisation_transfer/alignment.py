@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from neuraxis.numerics.path_distance import path_distance
-from neuraxis.numerics.slice_shifts import shifted, slice_shifts
+from neuraxis.numerics.slice_shifts import beyond, shifted, slice_shifts
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume
 
@@ -161,7 +161,7 @@ def _laid(
     shifts = slice_shifts(mov.data, fixed.data, weights, size, smoothness=smoothness, reach=reach)
     moved = shifted(mov.data, shifts, size)
     before, after = likeness(fixed.data, mov.data, weights), likeness(fixed.data, moved, weights)
-    far = int((np.abs(shifts).max(axis=1) > reach).sum())
+    far = int(beyond(shifts, reach).sum())
     if far:
         warnings.warn(
             f"{name}: {far} slice{'s' if far > 1 else ''} moved by more than reach={reach:g} mm: look at the pictures", stacklevel=3

@@ -40,11 +40,12 @@ def restore(
     Returns
     -------
     Fractional anisotropy (0 to 1); mean, axial and radial diffusivity (mm2/s); the main direction, a unit vector in the world (RAS+, with
-    either sign), (X, Y, Z, 3). All are 0 where nothing was fitted.
+    either sign), (X, Y, Z, 3). All are 0 where nothing was fitted: outside the weights, and in slices of which outliers leave too little.
+    None, with a warning, where no volume is diffusion-weighted or all are.
 
     Raises
     ------
-    ValueError: fewer than six diffusion-weighted volumes, or one of them without a direction.
+    ValueError: fewer than six diffusion-weighted volumes, directions that are too much alike, or a weighted volume without one.
 
     References
     ----------
