@@ -159,7 +159,9 @@ def test_a_series_at_b_0_alone_is_brought_to_rest_and_one_volume_beside_it_is_le
     nibabel.save(nibabel.Nifti1Image(data[..., 0], whole.affine), folder / "sub-01_dir-PA_dwi.nii.gz")
     (folder / "sub-01_dir-AP_dwi.bval").write_text("0 5 0\n")
     (folder / "sub-01_dir-AP_dwi.bvec").write_text("0 0 0\n" * 3)
-    done = neuraxis(tmp_path / "bids", tmp_path / "out", "participant", "--skip-bids-validation", "--cord", "--outputs", "corrected", "image", "fa")
+    words = ("participant", "--skip-bids-validation", "--cord", "--outputs", "corrected", "image", "fa")
+    done = neuraxis(tmp_path / "bids", tmp_path / "out", *words, check=66)  # it was asked for by name
+    assert "fa was asked for and cannot be made: no volume is diffusion-weighted" in done.stderr
     assert "sub-01_dir-PA_dwi_cord left out: single volumes" in done.stderr
     record = json.loads((tmp_path / "out/logs/sub-01_dir-AP_dwi_cord.json").read_text())
     assert any("no volume is diffusion-weighted" in json.dumps(step) for step in record["steps"])
