@@ -244,6 +244,7 @@ def run(plan: Plan, values: Mapping[str, Any], store: Store, observer: Observer,
             observer.started(one)
             start = time.perf_counter()
             made, warned = call(one, here, device)
+            warned += [f"made without {name}, because {failed[name]}" for name in without]
             if any(value is None for value in made.values()):
                 reason = "; ".join(warned)
                 failed.update(dict.fromkeys(one.step.makes, reason))

@@ -397,10 +397,15 @@ def _record(
         steps.append(entry)
     told = [f"{ARTIFACTS[name].title}, given: {path}." for name, path in prepared.given.items()]
     notes = [*(note for note in notes if note not in told), *told]
+    here = {  # also what was made without an input that failed, which has another key
+        name for one in plan.steps if watcher.steps.get(one.step.by.name, {}).get("status") == "computed" for name in one.step.makes
+    }
     files = {
-        name: [str(path.relative_to(prepared.store.out)) for path in prepared.store.paths(name)]
+        name: [str(path.relative_to(prepared.store.out)) for path in paths]
         for name in plan.keys
-        if name not in prepared.given and prepared.store.paths(name) and prepared.store.has(name, plan.keys[name])
+        if name not in prepared.given
+        and (paths := prepared.store.paths(name))
+        and (prepared.store.has(name, plan.keys[name]) or (name in here and all(path.exists() for path in paths)))
     }
     outputs = [path for paths in files.values() for path in paths]
     first = watcher.errors[0] if watcher.errors else _not_allowed(prepared, watcher)

@@ -229,6 +229,7 @@ def test_an_optional_input_that_failed_is_done_without_and_made_up_for_later():
     broken = make_plan(pipeline, {}, {"shifting.shift": {"by": -1}}, {"raw": "r1"}, ("extra", "doubled"))
     store, log = go(broken)
     assert [name for name, _ in log.errors] == ["shift"] and log.ran == ["double"]
+    assert log.warned == ["made without extra, because shifting failed"]
     assert store.kept["doubled"][0] != broken.keys["doubled"]  # not taken for what it would be with all of its inputs
     assert to_run(broken, store.has)
 
