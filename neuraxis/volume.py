@@ -75,6 +75,10 @@ class Grid:
         corners = np.array(np.meshgrid(*[(0, n) for n in self.shape], [1], indexing="ij")).reshape(4, -1)
         return float(np.abs((self.matrix - other.matrix) @ corners).max())
 
+    def within(self, whole: Grid) -> Array:
+        """Voxel of `whole` at which its own first voxel lies, rounded; (3,). For grids with the same axes."""
+        return np.rint(np.linalg.solve(whole.matrix[:3, :3], self.matrix[:3, 3] - whole.matrix[:3, 3])).astype(int)
+
     def same_as(self, other: Grid) -> bool:
         """Whether both have one shape and no corner of the field of view differs by more than 1 µm."""
         return self.apart(other) <= ROUNDING_MM
@@ -119,10 +123,10 @@ class Volume:
         """The part on `grid`, whose voxels are some of these; ValueError where they are not. No resampling."""
         if self.grid.same_as(grid):
             return self
-        first = np.linalg.solve(self.grid.matrix[:3, :3], grid.matrix[:3, 3] - self.grid.matrix[:3, 3])
-        box = tuple(slice(int(at), int(at) + n) for at, n in zip(np.rint(first), grid.shape, strict=True))
+        first = grid.within(self.grid)
+        box = tuple(slice(at, at + n) for at, n in zip(first.tolist(), grid.shape, strict=True))
         matrix = self.grid.matrix.copy()
-        matrix[:3, 3] += matrix[:3, :3] @ np.rint(first)
+        matrix[:3, 3] += matrix[:3, :3] @ first
         inside = all(0 <= one.start and one.stop <= n for one, n in zip(box, self.grid.shape, strict=True))
         if not inside or not Grid.of(grid.shape, matrix).same_as(grid):
             raise ValueError("the voxels of the one grid are not among those of the other")

@@ -45,7 +45,7 @@ def from_outlines(spreads: list[Array], position: Array, smoothing: float) -> Ar
         angle, elongation = principal(spread)
         angle = (angle + np.pi / 4) % (np.pi / 2) - np.pi / 4
         double[number] = elongation * np.cos(2 * angle), elongation * np.sin(2 * angle)
-    mean = _neighbours(position, smoothing) @ double
+    mean = neighbours(position, smoothing) @ double
     return 0.5 * np.arctan2(mean[:, 1], mean[:, 0] + _UPRIGHT)
 
 
@@ -88,12 +88,12 @@ def from_image(image: Array, center: Array, position: Array, voxel: tuple[float,
         angle = np.radians(allowed[best] + within * 180 / _BINS)
         strength = (chosen.max() - chosen.mean()) / max(float(chosen.max()), 1e-12)
         double[number] = strength * np.cos(2 * angle), strength * np.sin(2 * angle)
-    mean = _neighbours(position, smoothing) @ double
+    mean = neighbours(position, smoothing) @ double
     return 0.5 * np.arctan2(mean[:, 1], mean[:, 0] + 1e-12)
 
 
-def _neighbours(position: Array, smoothing: float) -> Array:
-    """Weights of every slice for every slice; position in mm."""
+def neighbours(position: Array, smoothing: float) -> Array:
+    """Gaussian weights of every slice for every slice, standard deviation `smoothing`; mm. At 0 each has its own value alone."""
     distance = position[:, None] - position[None, :]
     weight = np.exp(-0.5 * (distance / max(smoothing, 1e-6)) ** 2)
     return weight / weight.sum(axis=1, keepdims=True)

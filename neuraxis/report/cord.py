@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neuraxis.artifacts import ARTIFACTS
+from neuraxis.cord.tracts import COMBINED
 from neuraxis.cord.vertebrae import spinal_level_name, vertebra_name
 from neuraxis.report.cord_lesion import lesion_view
 from neuraxis.report.cord_maps import maps
@@ -29,13 +30,8 @@ _TISSUES = ("cord", "canal", "gray_matter")
 _HEALTHY = ("area", "diameter_AP_ellipse", "diameter_RL", "eccentricity", "solidity")
 
 
-_PARTS = (
-    ("dorsal columns", range(0, 4)),
-    ("lateral funiculi", range(4, 14)),
-    ("ventral funiculi", range(14, 30)),
-    ("grey matter", range(30, 36)),
-)
-"""Of the atlas: name and regions."""
+_PARTS = (53, 54, 55, 52)
+"""Of the atlas, by their numbers there: the funiculi and the grey matter."""
 
 
 class Picture(NamedTuple):
@@ -127,7 +123,10 @@ def _template(name: str, seen: Mapping[str, Any]) -> list[Picture]:
         return []
     image: Volume = seen["image"]
     if name == "tract_atlas":
-        overlays = {title: _on(Volume(value.data[..., list(members)].sum(axis=3), value.grid), image.grid) for title, members in _PARTS}
+        overlays = {
+            title: _on(Volume(value.data[..., list(members)].sum(axis=3), value.grid), image.grid)
+            for title, members in (COMBINED[number] for number in _PARTS)
+        }
         text = f"{_said(name)} Parts of the atlas where they pass one half."
     else:
         overlays = {"cord": cord} | {one: seen[one] for one in ("template_cord", "template_gray") if seen.get(one) is not None}
@@ -146,9 +145,8 @@ def _template(name: str, seen: Mapping[str, Any]) -> list[Picture]:
 
 def _on(part: Volume, grid: Grid) -> Volume:
     """A part of an image on the whole of it."""
-    first = np.rint(np.linalg.solve(grid.matrix[:3, :3], part.grid.matrix[:3, 3] - grid.matrix[:3, 3])).astype(int)
     whole = np.zeros(grid.shape, part.data.dtype)
-    whole[tuple(slice(at, at + n) for at, n in zip(first, part.grid.shape, strict=True))] = part.data
+    whole[tuple(slice(at, at + n) for at, n in zip(part.grid.within(grid), part.grid.shape, strict=True))] = part.data
     return Volume(whole, grid)
 
 

@@ -30,7 +30,7 @@ def agreement(
     in_image = dice(laid, mask & mapped) if (mask & mapped).any() else 0.0
     start = np.argwhere(mask & mapped)
     apart = _there_and_back(from_template, to_template, start)
-    first = _first(to_template, pam50_cord)
+    first = int(to_template.grid.within(pam50_cord.grid)[2])
     known = np.arange(to_template.grid.shape[2])
     if heights is not None:
         known = np.intersect1d(known, np.rint(heights / PAM50_SLICE_MM).astype(int) - first)
@@ -54,10 +54,6 @@ def agreement(
             "why": np.array(["; ".join(reasons)]),
         }
     )
-
-
-def _first(part: Volume, whole: Volume) -> int:
-    return int(np.rint((part.grid.matrix[2, 3] - whole.grid.matrix[2, 3]) / whole.grid.voxel_size[2]))
 
 
 def _there_and_back(from_template: Volume, to_template: Volume, voxels: Array) -> Array:

@@ -42,7 +42,7 @@ class Deformed:
 
 
 def deformed(
-    fixed: Sequence[Array], moving: Sequence[Array], pixel: float, along: Array | None, *, rounds: int, update: float, whole: float
+    fixed: Sequence[Array], moving: Sequence[Array], pixel: float, along: Array, *, rounds: int, update: float, whole: float
 ) -> Deformed:
     """The deformation from `fixed` to `moving` sections, by demons with a stationary velocity.
 
@@ -60,7 +60,7 @@ def deformed(
     pixel
         Width of a pixel; mm.
     along
-        Weights of every section for every section, by which the velocity is smoothed along the cord; None for not at all.
+        Weights of every section for every section, by which the velocity is smoothed along the cord.
     rounds
         How often.
     update, whole
@@ -72,7 +72,7 @@ def deformed(
     """
     f, m = (torch.from_numpy(np.stack(ones, axis=1).astype(np.float32)) for ones in (fixed, moving))
     velocity = torch.zeros((f.shape[0], 2, *f.shape[2:]))
-    weights = None if along is None else torch.from_numpy(along.astype(np.float32))
+    weights = torch.from_numpy(along.astype(np.float32))
     for _ in range(rounds):
         here = _warped(m, _exponential(velocity))
         gradient = torch.stack(torch.gradient(here, dim=(2, 3)), dim=2) + torch.stack(torch.gradient(f, dim=(2, 3)), dim=2)
@@ -82,8 +82,7 @@ def deformed(
         length = force.norm(dim=1, keepdim=True)
         force = force * (_LONGEST / length.clamp(min=_LONGEST))
         velocity = _blurred(velocity + _blurred(force, update / pixel), whole / pixel)
-        if weights is not None:
-            velocity = torch.einsum("ij,jcab->icab", weights, velocity)
+        velocity = torch.einsum("ij,jcab->icab", weights, velocity)
     outward, inward = (_exponential(sign * velocity).permute(1, 0, 2, 3).numpy() * pixel for sign in (1, -1))
     return Deformed(outward, inward, pixel)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuraxis.cord.orientation import from_image, from_outlines
+from neuraxis.cord.orientation import from_image, from_outlines, neighbours
 from neuraxis.cord.template.deforming import deformed
 from neuraxis.cord.template.inplane import (
     Chain,
@@ -17,7 +17,6 @@ from neuraxis.cord.template.inplane import (
     Values,
     columns,
     moments,
-    neighbours,
     outline,
 )
 from neuraxis.cord.template.sections import Axis, Sections, Shares
@@ -97,9 +96,7 @@ class Fit:
 
     def _centre(self, chain: Chain) -> Map:
         here, there = (moments(one, self._count, _WIDTH_MM)[1] for one in self._both(chain))
-        weights = neighbours(self.cut.heights, self.smoothing[0])
-        shift = here - there
-        return Rigid(shift if weights is None else weights @ shift, np.zeros(self._count))
+        return Rigid(neighbours(self.cut.heights, self.smoothing[0]) @ (here - there), np.zeros(self._count))
 
     def _rotation(self, chain: Chain) -> Map:
         spreads = [list(moments(one, self._count, _WIDTH_MM)[2]) for one in self._both(chain)]

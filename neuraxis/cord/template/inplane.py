@@ -133,7 +133,7 @@ class Columns:
         return _between(left, from_, to), _between(front, before, after)
 
 
-def outline(values: Values, count: int, smoothing: Array | None) -> Array:
+def outline(values: Values, count: int, smoothing: Array) -> Array:
     """Distance of the outline from the middle in every direction of every section; mm, (N, 72).
 
     The cord's share m along a direction gives r = sqrt(2 integral m r dr), which keeps the area of the sector and needs no
@@ -147,12 +147,10 @@ def outline(values: Values, count: int, smoothing: Array | None) -> Array:
     spectrum = np.fft.rfft(found, axis=1)
     spectrum[:, _HARMONICS + 1 :] = 0
     found = np.fft.irfft(spectrum, _ANGLES, axis=1)
-    if smoothing is not None:
-        found = smoothing @ found
-    return np.maximum(found, _LEAST_MM)
+    return np.maximum(smoothing @ found, _LEAST_MM)
 
 
-def columns(values: Values, count: int, smoothing: Array | None, width: float, pixel: float = 0.25) -> tuple[Array, Array]:
+def columns(values: Values, count: int, smoothing: Array, width: float, pixel: float = 0.25) -> tuple[Array, Array]:
     """Left-right edges (N, 2) of the cord in every section, and the edges of its columns (N, C, 2); mm.
 
     The edges from left to right are those between which 96 % of the area lie; what lies beyond goes on in the same way. A column's
@@ -174,9 +172,7 @@ def columns(values: Values, count: int, smoothing: Array | None, width: float, p
         tall = np.maximum(np.interp(at, steps, length[one]), _LEAST_MM)
         centre = np.interp(at, steps, middle[one])
         edges[one] = np.stack([centre - tall / 2, centre + tall / 2], axis=1)
-    if smoothing is not None:
-        sides, edges = smoothing @ sides, np.einsum("ij,jck->ick", smoothing, edges)
-    return sides, edges
+    return smoothing @ sides, np.einsum("ij,jck->ick", smoothing, edges)
 
 
 _COLUMNS = 41
@@ -202,14 +198,6 @@ def around(table: Array, number: Array, angle: Array) -> Array:
     at = np.mod(angle / (2 * np.pi) * table.shape[1], table.shape[1])
     closed = np.concatenate([table, table[:, :1]], axis=1)
     return np.asarray(scipy.ndimage.map_coordinates(closed, np.stack([number, at]), order=1, mode="nearest"))
-
-
-def neighbours(heights: Array, sigma: float) -> Array | None:
-    """Gaussian weights of every section for every section; None where nothing is smoothed."""
-    if sigma <= 0:
-        return None
-    weight = np.exp(-0.5 * ((heights[:, None] - heights[None, :]) / sigma) ** 2)
-    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
 def _lengths(distance: Array, source: Array, target: Array) -> Array:

@@ -165,7 +165,7 @@ def _all_slices(part: Volume, grid: Grid) -> Volume:
     from nibabel.orientations import io_orientation
 
     along = int(np.flatnonzero(io_orientation(grid.matrix)[:, 0] == 2)[0])
-    first = int(np.rint(np.linalg.solve(grid.matrix[:3, :3], part.grid.matrix[:3, 3] - grid.matrix[:3, 3]))[along])
+    first = int(part.grid.within(grid)[along])
     room = [(0, 0)] * part.data.ndim
     room[along] = (first, grid.shape[along] - first - part.grid.shape[along])
     matrix = part.grid.matrix.copy()
