@@ -161,7 +161,7 @@ def _find_spin_echo(
 _LENT = tuple(
     name
     for name in QSM.inputs
-    if name == "region_names" or any(name in step.makes for one in (SPIN_ECHO, BRAIN_ANAT) for step in one.steps)
+    if name == "region_names" or name.startswith("t1w_") or any(name in step.makes for one in (SPIN_ECHO, BRAIN_ANAT) for step in one.steps)
 )
 """What a gradient echo takes of the session's other images: R2, what is known of the T1w, and the names of given regions."""
 

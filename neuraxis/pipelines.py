@@ -11,9 +11,9 @@ from neuraxis.brain.nuclei import nuclei_from_t1w, nuclei_from_template, t1w_nuc
 from neuraxis.brain.refinement import from_t1w_on_chi, from_template_on_chi
 from neuraxis.brain.region_reference import region
 from neuraxis.brain.statistics import region_statistics
-from neuraxis.brain.t1w import t1w_aligned, t1w_brain, t1w_position
+from neuraxis.brain.t1w import lesion_from_t1w, t1w_aligned, t1w_brain, t1w_position
 from neuraxis.brain.template_registration import gre_to_template, t1w_to_template
-from neuraxis.brain.tissues import t1w_tissues, tissues_from_t1w
+from neuraxis.brain.tissues import t1w_tissues, tissues_from_gre, tissues_from_t1w
 from neuraxis.cord import centerline, compression, discs, motion, path, points, segmentation, structures, tissues
 from neuraxis.cord.aggregate import shape_levels
 from neuraxis.cord.bridges import tissue_bridges
@@ -87,7 +87,7 @@ QSM = Pipeline(
     "Quantitative susceptibility mapping and relaxometry of one gradient-echo acquisition",
     inputs=("phase", "magnitude", "echo_times", "echo_spacing", "field_strength", "r2", "t1w_brain", "t1w_mask", "t1w_regions",
             "t1w_region_probability", "t1w_region_trust", "region_names", "atlas_labels", "t1w_gray_probability", "t1w_white_probability",
-            "t1w_fluid_probability", "t1w_nucleus_probability"),
+            "t1w_fluid_probability", "t1w_nucleus_probability", "t1w_lesion"),
     steps=(
         Step(("combined_magnitude",), by=_only("combination", "Combined magnitude", root_sum_of_squares)),
         Step(("phase_quality",), by=_only("quality", "Phase quality", phase_quality)),
@@ -113,7 +113,11 @@ QSM = Pipeline(
             by=_one_of("regions", "Regions of the brain", from_t1w, from_template, from_t1w_on_chi, from_template_on_chi, learned),
             together=True,
         ),
-        Step(("gray_probability", "white_probability", "fluid_probability"), by=_only("brain_tissues", "Tissues of the brain", tissues_from_t1w)),
+        Step(
+            ("gray_probability", "white_probability", "fluid_probability"),
+            by=_one_of("brain_tissues", "Tissues of the brain", tissues_from_t1w, tissues_from_gre),
+        ),
+        Step(("brain_lesion",), by=_only("brain_lesion", "Lesions of the brain", lesion_from_t1w)),
         Step(("nucleus_probability",), by=_one_of("nuclei", "Deep nuclei, one by one", nuclei_from_t1w, nuclei_from_template)),
         Step(("chi",), by=Family.of(reference, more=(region,))),
         # what is made when it is asked for

@@ -45,6 +45,15 @@ def _labels(path: Path) -> np.ndarray:
     return np.rint(np.asarray(nibabel.load(path).dataobj)).astype(int)
 
 
+def _tissues_are_right(anat: Path, truth: np.ndarray, told: dict[int, str]) -> None:
+    tissues = {one: np.asarray(nibabel.load(anat / f"sub-01_label-{one}_probseg.nii.gz").dataobj) for one in ("GM", "WM", "CSF")}
+    inside = sum(tissues.values()) > 0.5
+    assert sum(tissues.values())[inside].mean() == pytest.approx(1, abs=0.03)
+    for name, one in (("white matter", "WM"), ("grey matter", "GM"), ("CSF", "CSF")):
+        real = np.isin(truth, [number for number, text in told.items() if text == name])
+        assert tissues[one][real & inside].mean() > 0.7, name
+
+
 @pytest.mark.slow
 def test_regions_through_the_t1w(head):
     out = head.parent / "out"
@@ -57,15 +66,10 @@ def test_regions_through_the_t1w(head):
     for name, mine in (("caudate", (11, 50)), ("putamen", (12, 51)), ("thalamus", (10, 49))):
         real = np.isin(truth, [number for number, text in told.items() if name in text.lower()])
         assert real.any() and 2 * (np.isin(found, mine) & real).sum() > 0.6 * (np.isin(found, mine).sum() + real.sum()), name
-    tissues = {one: np.asarray(nibabel.load(anat / f"sub-01_label-{one}_probseg.nii.gz").dataobj) for one in ("GM", "WM", "CSF")}
-    inside = sum(tissues.values()) > 0.5
-    assert sum(tissues.values())[inside].mean() == pytest.approx(1, abs=0.03)
-    for name, one in (("white matter", "WM"), ("grey matter", "GM"), ("CSF", "CSF")):
-        real = np.isin(truth, [number for number, text in told.items() if text == name])
-        assert tissues[one][real & inside].mean() > 0.7, name
+    _tissues_are_right(anat, truth, told)
     nuclei = nibabel.load(anat / "sub-01_seg-nuclei_probseg.nii.gz")
     order = json.loads((anat / "sub-01_seg-nuclei_probseg.json").read_text())["LabelMap"]
-    assert nuclei.shape[3] == len(order) == 18 and order[:2] == ["left caudate", "right caudate"]
+    assert nuclei.shape[3] == len(order) == 20 and order[:2] == ["left caudate", "right caudate"]
     assert np.asarray(nuclei.dataobj)[..., order.index("left putamen")][found == 12].mean() > 0.5
     rows = {(row["region"], row["hemisphere"], row["map"]): row for row in _rows(anat / "sub-01_seg-regions_stats.tsv")}
     chi = np.asarray(nibabel.load(anat / "sub-01_Chimap.nii.gz").dataobj)
@@ -79,6 +83,15 @@ def test_regions_through_the_t1w(head):
     assert not [i for i in json.loads(done.stdout)["issues"]["issues"] if i["severity"] == "error"]
     again = neuraxis(head, out, "participant", *ASKED)
     assert again.stderr.count("nothing is computed") == 2
+    drawn = nibabel.load(anat / "sub-01_space-T1w_seg-regions_dseg.nii.gz")
+    lesion = head.parent / "lesions/sub-01/anat/sub-01_T1w_label-lesion_mask.nii.gz"
+    lesion.parent.mkdir(parents=True)
+    nibabel.save(nibabel.Nifti1Image((np.asarray(drawn.dataobj) == 11).astype(np.uint8), drawn.affine), lesion)
+    neuraxis(head, out, "participant", *ASKED, "--derivatives", lesion.parents[2])
+    ill = nibabel.load(anat / "sub-01_label-lesion_mask.nii.gz")
+    assert ill.shape == found.shape and np.mean(np.asarray(ill.dataobj)[found == 11] > 0) > 0.7
+    whys = {(row["region"], row["hemisphere"]): row["why"] for row in _rows(anat / "sub-01_seg-regions_stats.tsv") if row["map"] == "chi"}
+    assert "in a lesion" in whys["caudate", "L"] and "in a lesion" not in whys["caudate", "R"] + whys["thalamus", "L"]
 
 
 @pytest.mark.slow
@@ -106,13 +119,14 @@ def test_without_a_t1w_the_gradient_echo_is_registered_itself(head, tmp_path):
     shutil.copytree(head, bids)
     for path in (bids / "sub-01/anat").glob("*_T1w.*"):
         path.unlink()
-    neuraxis(bids, tmp_path / "out", "participant", *ASKED)
+    neuraxis(bids, tmp_path / "out", "participant", *ASKED, *MAPS)
     anat = tmp_path / "out/sub-01/anat"
     found, truth = _labels(anat / "sub-01_seg-regions_dseg.nii.gz"), _labels(head / "derivatives/truth/sub-01/anat/sub-01_dseg.nii.gz")
     told = {int(row["index"]): row["name"] for row in _rows(head / "derivatives/truth/dseg.tsv")}
     for name, mine in (("putamen", (12, 51)), ("thalamus", (10, 49))):
         real = np.isin(truth, [number for number, text in told.items() if name in text.lower()])
         assert 2 * (np.isin(found, mine) & real).sum() > 0.6 * (np.isin(found, mine).sum() + real.sum()), name
+    _tissues_are_right(anat, truth, told)
     assert (anat / "sub-01_from-MEGRE_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz").exists()
     # labels of the user's own in the template: the registration is not made anew
     share, spots = atlas.probability(10), {4001: "left Spot", 4002: "right Spot"}

@@ -29,7 +29,7 @@ HEADS = tuple(range(1, 13))
 CLASSES = tuple(one for one in STRUCTURES if one.name not in ("dentate nucleus", "globus pallidus", "substantia nigra"))
 """Class n + 1 of the network is `CLASSES[n]`, left and right; 0 is the background."""
 NUMBER = {one.name: n + 1 for n, one in enumerate(CLASSES)}
-SMALL = [NUMBER[one.name] for one in NUCLEI]
+SMALL = [NUMBER[one.name] for one in NUCLEI if one.name in NUMBER]
 """Deep nuclei."""
 
 T1W = {one.name: value for one in STRUCTURES for number, value in BRIGHTNESS.items() if number in (one.left, one.right)} | {

@@ -10,6 +10,9 @@ SPACE = "MNI152NLin2009cAsym"
 
 _TISSUES = {"gray": ("GM", "grey matter"), "white": ("WM", "white matter"), "fluid": ("CSF", "fluid in and around the brain")}
 
+_LESION = "drawn by hand, or by another program: 0 or 1"
+_LESIONS = ("_label-lesion_mask", "_label-lesion_roi", "_desc-lesion_mask", "_lesion_mask")
+
 ROWS = (
     *(
         row(
@@ -50,6 +53,26 @@ ROWS = (
         file=File("mask", entities=(_T1W, ("desc", "brain")), metadata=(("Type", "Brain"),),
                   given=("_desc-brain_mask", "_label-brain_mask", "_brain_mask"), bare=("_desc-brain_mask",)),
         view=View("outline", on="magnitude"),
+    ),
+    row(
+        "t1w_lesion",
+        "Lesions of the brain in the T1w",
+        "1",
+        "(X, Y, Z)",
+        _LESION,
+        kind="mask",
+        file=File("mask", entities=(_T1W, ("label", "lesion")), given=_LESIONS, bare=("_label-lesion_mask", "_label-lesion_roi")),
+    ),
+    row(
+        "brain_lesion",
+        "Lesions of the brain",
+        "1",
+        "(X, Y, Z)",
+        _LESION,
+        kind="mask",
+        keep="made",
+        file=File("mask", entities=(("label", "lesion"),), metadata=(("Type", "Lesion"),), given=_LESIONS),
+        view=View("outline", on="combined_magnitude"),
     ),
     row(
         "t1w_brain",

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-import lazy_loader as lazy
 import numpy as np
 
 from neuraxis.brain import atlas
 from neuraxis.numerics.deformation import displacement_at, moved, places_of, sampled
 from neuraxis.table import Table
 from neuraxis.volume import Array, Grid, Volume
-
-scipy = lazy.load("scipy")
 
 
 def from_template(
@@ -22,7 +18,7 @@ def from_template(
     """Regions of the atlas, carried over by the registration to the template.
 
     Every voxel takes its place in the template, and there the probabilities of the atlas, interpolated once; it gets the most probable
-    label. The atlas was made of twelve label maps of heads and of the deep nuclei of CIT168.
+    label. The atlas was made of twelve label maps of heads, of the deep nuclei of CIT168 and of the dentate nucleus of an atlas of the cerebellum.
 
     Parameters
     ----------
@@ -50,13 +46,14 @@ def from_template(
     ----------
     Fonov 2011, doi:10.1016/j.neuroimage.2010.07.033
     Pauli 2018, doi:10.1038/sdata.2018.63
+    Diedrichsen 2011, doi:10.1016/j.neuroimage.2010.10.035
     Billot 2023, doi:10.1016/j.media.2023.102789
     """
     check_probability(least_probability)
     inside = np.asarray(mask.data, bool)
     here = places_of(mask.grid)[inside]
     there = here + displacement_at(warp_from_template, here)
-    parts = ((number, atlas.probability(number)) for number in atlas.numbers()) if atlas_labels is None else shares_of(atlas_labels)
+    parts = ((number, atlas.probability(number)) for number in atlas.numbers()) if atlas_labels is None else atlas.shares_of(atlas_labels)
     labels, chance = labelled(parts, there, inside, mask.grid, least_probability)
     return labels, chance, trust_in_template(template_overlap)
 
@@ -94,6 +91,7 @@ def t1w_from_template(
     ----------
     Fonov 2011, doi:10.1016/j.neuroimage.2010.07.033
     Pauli 2018, doi:10.1038/sdata.2018.63
+    Diedrichsen 2011, doi:10.1016/j.neuroimage.2010.10.035
     Billot 2023, doi:10.1016/j.media.2023.102789
     """
     return from_template(warp_from_template, t1w_mask, template_overlap, atlas_labels, least_probability=least_probability)
@@ -145,28 +143,9 @@ def from_t1w(
     there = moved(matrix_of(t1w_position), places_of(mask.grid)[inside])
     doubts = [] if t1w_region_trust is None else [str(one) for one in t1w_region_trust["why"] if str(one)]
     doubts += [] if t1w_position["trusted"].all() else ["registration to the T1w doubtful"]
-    parts = shares_of(t1w_regions, t1w_region_probability)
+    parts = atlas.shares_of(t1w_regions, t1w_region_probability)
     labels, chance = labelled(parts, there, inside, mask.grid, least_probability)
     return labels, chance, _trust(doubts)
-
-
-def shares_of(regions: Volume, probability: Volume | None = None, *, blurred: float = 0.0) -> Iterator[tuple[int, Volume]]:
-    """Every label with the share of each voxel of its box that it fills, times its probability, blurred by a Gaussian (mm)."""
-    data = np.asarray(regions.data).astype(np.int64)
-    wide = [blurred / size for size in regions.grid.voxel_size]
-    margin = [math.ceil(3 * one) for one in wide]
-    for number, box in enumerate(scipy.ndimage.find_objects(data), 1):
-        if box is None:
-            continue
-        around = tuple(slice(max(one.start - more, 0), one.stop + more) for one, more in zip(box, margin, strict=True))
-        share = (data[around] == number).astype(np.float32)
-        if probability is not None:
-            share *= np.asarray(probability.data, np.float32)[around]
-        if blurred:
-            share = scipy.ndimage.gaussian_filter(share, wide)
-        matrix = regions.grid.matrix.copy()
-        matrix[:3, 3] += matrix[:3, :3] @ [one.start for one in around]
-        yield number, Volume(share, Grid.of(share.shape, matrix))
 
 
 def trust_in_template(template_overlap: Table) -> Table:

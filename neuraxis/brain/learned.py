@@ -47,7 +47,8 @@ def learned(
 
         p_k(x) ~ network_k(x) atlas_k(x)^w
 
-    with the atlas of the package, carried over and blurred by 1.5 mm. The probabilities are brought to the voxels of the image, once.
+    with the atlas of the package, carried over and blurred by 1.5 mm. The dentate nucleus, which the network did not learn, comes from the atlas
+    alone. The probabilities are brought to the voxels of the image, once.
 
     Parameters
     ----------
@@ -83,6 +84,7 @@ def learned(
     Billot 2023, doi:10.1016/j.media.2023.102789
     Isensee 2021, doi:10.1038/s41592-020-01008-z
     Pauli 2018, doi:10.1038/sdata.2018.63
+    Diedrichsen 2011, doi:10.1016/j.neuroimage.2010.10.035
     """
     check_probability(least_probability)
     if atlas_labels is not None:
@@ -97,9 +99,7 @@ def learned(
     chance = nets.predict(image, model, step=tiles).data
     there = places_of(grid)
     there = there + displacement_at(warp_from_template, there)
-    shares = list(_shares(chance, nets.classes(model), there, atlas_weight))
-    total = np.sum([share for _, share in shares], axis=0) + np.float32(1e-6)
-    parts = ((number, Volume(share / total, grid)) for number, share in shares if number)
+    parts = ((number, Volume(share, grid)) for number, share in _shares(chance, nets.classes(model), there, atlas_weight))
     labels, sure = labelled(parts, places_of(mask.grid)[inside], inside, mask.grid, least_probability)
     return labels, sure, trust_in_template(template_overlap)
 
@@ -153,6 +153,7 @@ def t1w_learned(
     Billot 2023, doi:10.1016/j.media.2023.102789
     Isensee 2021, doi:10.1038/s41592-020-01008-z
     Pauli 2018, doi:10.1038/sdata.2018.63
+    Diedrichsen 2011, doi:10.1016/j.neuroimage.2010.10.035
     """
     return learned(
         t1w_brain, t1w_mask, warp_from_template, template_overlap, atlas_labels,
@@ -161,19 +162,31 @@ def t1w_learned(
 
 
 def _shares(chance: Array, meaning: nets.Classes, there: Array, weight: float) -> Iterator[tuple[int, Array]]:
-    """Every label, and 0, with what network and atlas say of it, not yet summing to one."""
+    """Probability of every label by network and atlas; of one that the network did not learn by the atlas, and the others share the rest."""
     left, rest = there[..., 0] < 0, np.ones(there.shape[:-1], np.float32)
+    unlearned = [
+        (number, _blurred(atlas.probability(number), there))
+        for number in atlas.numbers()
+        if not any(number in (one.left, one.right) for one in STRUCTURES if one.name in meaning.names)
+    ]
+    remainder = rest - np.sum([np.zeros_like(rest), *(share for _, share in unlearned)], axis=0)
+    shares = []
     for one in (one for one in STRUCTURES if one.name in meaning.names):
         share = chance[..., meaning.channel(one.name)]
         if weight:
             prior = np.sum([_blurred(atlas.probability(number), there) for number in {one.left, one.right}], axis=0)
             share, rest = share * _opinion(prior, weight), rest - prior
+        shares.append((one, share))
+    none = chance[..., 0] * _opinion(rest, weight)
+    total = np.sum([none, *(share for _, share in shares)], axis=0) + np.float32(1e-6)
+    yield from unlearned
+    for one, share in shares:
+        share = share / total * remainder
         if not one.paired:
             yield one.left, share
             continue
         yield one.left, np.where(left, share, np.float32(0))
         yield one.right, np.where(left, np.float32(0), share)
-    yield 0, chance[..., 0] * _opinion(rest, weight)
 
 
 def _opinion(prior: Array, weight: float) -> Array:

@@ -29,6 +29,7 @@ def t1w_nuclei(warp_from_template: Volume, t1w_mask: Volume) -> Volume:
     References
     ----------
     Pauli 2018, doi:10.1038/sdata.2018.63
+    Diedrichsen 2011, doi:10.1016/j.neuroimage.2010.10.035
     Billot 2023, doi:10.1016/j.media.2023.102789
     """
     here = places_of(t1w_mask.grid)[np.asarray(t1w_mask.data, bool)]
@@ -81,6 +82,7 @@ def nuclei_from_template(warp_from_template: Volume, mask: Volume) -> Volume:
     References
     ----------
     Pauli 2018, doi:10.1038/sdata.2018.63
+    Diedrichsen 2011, doi:10.1016/j.neuroimage.2010.10.035
     Billot 2023, doi:10.1016/j.media.2023.102789
     """
     return t1w_nuclei(warp_from_template, mask)

@@ -8,7 +8,7 @@ import lazy_loader as lazy
 import numpy as np
 
 from neuraxis.brain import atlas
-from neuraxis.brain.labels import from_t1w, from_template, matrix_of, shares_of
+from neuraxis.brain.labels import from_t1w, from_template, matrix_of
 from neuraxis.brain.regions import NUCLEI, Structure, structures
 from neuraxis.numerics.deformation import displacement_at, moved, places_of, sampled
 from neuraxis.table import Table
@@ -85,13 +85,14 @@ def from_template_on_chi(
     ----------
     Fonov 2011, doi:10.1016/j.neuroimage.2010.07.033
     Pauli 2018, doi:10.1038/sdata.2018.63
+    Diedrichsen 2011, doi:10.1016/j.neuroimage.2010.10.035
     Billot 2023, doi:10.1016/j.media.2023.102789
     Van Leemput 1999, doi:10.1109/42.811270
     """
     labels, chance, trust = from_template(warp_from_template, mask, template_overlap, atlas_labels, least_probability=least_probability)
     here = places_of(mask.grid)[np.asarray(mask.data, bool)]
     own = ((number, atlas.probability(number)) for number in atlas.numbers())
-    parts = own if atlas_labels is None else shares_of(atlas_labels, blurred=_BLUR)
+    parts = own if atlas_labels is None else atlas.shares_of(atlas_labels, blurred=_BLUR)
     there = here + displacement_at(warp_from_template, here)
     return *_refined(labels, chance, parts, there, mask, chi_unreferenced, reach, structures(region_names)), trust
 
@@ -151,7 +152,7 @@ def from_t1w_on_chi(
         t1w_position, t1w_regions, mask, t1w_region_probability, t1w_region_trust, least_probability=least_probability
     )
     there = moved(matrix_of(t1w_position), places_of(mask.grid)[np.asarray(mask.data, bool)])
-    parts = shares_of(t1w_regions, blurred=_BLUR)
+    parts = atlas.shares_of(t1w_regions, blurred=_BLUR)
     return *_refined(labels, chance, parts, there, mask, chi_unreferenced, reach, structures(region_names)), trust
 
 

@@ -61,7 +61,7 @@ LEFT_OF = {one.right: one.left for one in STRUCTURES}
 FLUIDS = ("lateral ventricle", "inferior lateral ventricle", "third ventricle", "fourth ventricle", "cerebrospinal fluid")
 """Structures that are filled with cerebrospinal fluid."""
 
-NUCLEI = STRUCTURES[:9]
+NUCLEI = STRUCTURES[:10]
 """Those whose probabilities are told one by one: the deep nuclei that the atlas of the package has."""
 
 SIDE_WORDS = {"L": "left ", "R": "right "}

@@ -26,10 +26,12 @@ def region_statistics(
     region_probability: Array | None = None,
     region_names: Table | None = None,
     region_trust: Table | None = None,
+    brain_lesion: Array | None = None,
     *,
     least_voxels: int = 20,
     least_known: float = 0.8,
     least_quality: float = 0.3,
+    most_lesion: float = 0.05,
 ) -> Table:
     """Mean, spread and range of every map in every region, of both halves and of both together.
 
@@ -64,12 +66,16 @@ def region_statistics(
         index, name: what given labels are called.
     region_trust
         Whether the registrations that made the labels can be trusted, and why not.
+    brain_lesion
+        Lesions; bool, (X, Y, Z). Their voxels stay in the figures, which are not trusted where there are many.
     least_voxels
         A region with fewer known voxels is not trusted; at least 1.
     least_known
         A region of which a smaller share is known is not trusted; 0 to 1.
     least_quality
         A susceptibility whose region has a smaller median phase quality is not trusted; 0 to 1.
+    most_lesion
+        A region of which a larger share lies in a lesion is not trusted; 0 to 1.
 
     Returns
     -------
@@ -84,8 +90,8 @@ def region_statistics(
     ----------
     Langkammer 2012, doi:10.1016/j.neuroimage.2012.05.049
     """
-    if least_voxels < 1 or not 0 <= least_known <= 1 or not 0 <= least_quality <= 1:
-        raise ValueError("least_voxels must be at least 1, least_known and least_quality 0 to 1")
+    if least_voxels < 1 or not all(0 <= one <= 1 for one in (least_known, least_quality, most_lesion)):
+        raise ValueError("least_voxels must be at least 1, least_known, least_quality and most_lesion 0 to 1")
     given = {"chi": chi, "r2star": r2star, "t2star": t2star, "chi_para": chi_para, "chi_dia": chi_dia}
     maps = {name: np.asarray(one) for name, one in given.items() if one is not None}
     if not maps:
@@ -97,6 +103,7 @@ def region_statistics(
     doubts = [] if region_trust is None else [str(one) for one in region_trust["why"] if str(one)]
     rows = []
     for index, name, side, where in _regions(regions, region_names):
+        ill = 0.0 if brain_lesion is None else float(np.mean(np.asarray(brain_lesion, bool)[where]))
         for title, values in maps.items():
             seen = tuple(axis[known[title][where]] for axis in where)
             share = len(seen[0]) / len(where[0])
@@ -104,6 +111,8 @@ def region_statistics(
             row |= {"voxels": len(where[0]), "volume": len(where[0]) * grid.voxel_volume, "known": share}
             row |= _figures(values[seen].astype(float), None if region_probability is None else np.asarray(region_probability)[seen])
             why = list(doubts)
+            if ill > most_lesion:
+                why.append(f"{100 * ill:.0f} % of it in a lesion")
             if len(seen[0]) < least_voxels:
                 why.append("few voxels")
             if share < least_known:

@@ -128,3 +128,27 @@ def t1w_aligned(t1w_position: Table, t1w_brain: Volume, mask: Volume) -> Volume:
     """
     turn = Grid.of(mask.grid.shape, matrix_of(t1w_position) @ mask.grid.matrix)
     return Volume(np.where(mask.data, on(turn, t1w_brain).data, np.float32(0)), mask.grid)
+
+
+def lesion_from_t1w(t1w_position: Table, t1w_lesion: Volume, mask: Volume) -> Volume:
+    """Lesions drawn on the session's T1w, brought onto the voxels of this image.
+
+    Parameters
+    ----------
+    t1w_position
+        Rigid motion from places of this image to places of the T1w.
+    t1w_lesion
+        Where they are; (X, Y, Z).
+    mask
+        The brain in this image; bool, (X, Y, Z). Its grid is that of the result.
+
+    Returns
+    -------
+    Where at least half of a voxel is lesion; bool, (X, Y, Z). It may reach beyond the brain's mask, which often leaves lesions out.
+
+    References
+    ----------
+    Yushkevich 2016, doi:10.1016/j.jalz.2016.06.205
+    """
+    turn = Grid.of(mask.grid.shape, matrix_of(t1w_position) @ mask.grid.matrix)
+    return Volume(on(turn, Volume(np.asarray(t1w_lesion.data, np.float32), t1w_lesion.grid)).data >= 0.5, mask.grid)

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from neuraxis.brain import atlas
 from neuraxis.brain.nuclei import nuclei_from_t1w, nuclei_from_template, t1w_nuclei
 from neuraxis.brain.regions import NUCLEI
-from neuraxis.brain.tissues import _priors, t1w_tissues, tissues_from_t1w
+from neuraxis.brain.tissues import _priors, t1w_tissues, tissues_from_gre, tissues_from_t1w
 from neuraxis.numerics.deformation import places_of, sampled
 from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
@@ -32,7 +32,7 @@ def _head(brightness, noise, seed=0, drawn=True):
     return Volume(image, GRID), truth
 
 
-@pytest.mark.parametrize("method", [t1w_tissues, tissues_from_t1w, t1w_nuclei, nuclei_from_t1w, nuclei_from_template])
+@pytest.mark.parametrize("method", [t1w_tissues, tissues_from_gre, tissues_from_t1w, t1w_nuclei, nuclei_from_t1w, nuclei_from_template])
 def test_documented(method):
     check_documented(method)
 
@@ -48,6 +48,29 @@ def test_brightness_corrects_the_atlas(brightness):
     before = np.stack([prior[1] + prior[2], prior[3], prior[0]]).argmax(axis=0)
     right, was = (np.mean(one == real) for one in (stack.argmax(axis=0), before))
     assert right > 0.9 and right > was
+
+
+def test_susceptibility_tells_more_than_magnitude_alone_and_what_is_not_known_of_it_nothing():
+    magnitude, truth = _head((95, 80, 66, 70), 8)
+    inside = MASK.data
+    real = np.select([truth == 0, truth == 3], [2, 1], 0)
+    values = np.array([0.0, 0.02, 0.08, -0.03])[truth] + 0.02 * np.random.default_rng(1).standard_normal(len(truth))
+    chi = np.zeros(GRID.shape, np.float32)
+    chi[inside] = values
+
+    def right(volume):
+        echoes = np.stack([1.2 * magnitude.data, 0.8 * magnitude.data], -1)
+        found = tissues_from_gre(Volume(echoes, GRID), MASK, NO_WARP, volume, neighbours=0)
+        stack = np.stack([one.data[inside] for one in found])
+        assert np.isfinite(stack).all() and stack.sum(axis=0) == pytest.approx(1, abs=1e-4)
+        return stack.argmax(axis=0)
+
+    alone, both = right(None), right(Volume(chi, GRID))
+    assert np.mean(alone == real) > 0.7 and np.mean(both == real) > np.mean(alone == real) + 0.03
+    half = np.where(np.arange(GRID.shape[2]) < 22, chi, 0).astype(np.float32)  # known in the lower half
+    assert np.array_equal(right(Volume(np.zeros_like(chi), GRID)), alone)
+    part, upper = right(Volume(half, GRID)), (np.arange(GRID.shape[2]) >= 22) & inside
+    assert np.mean((part == real)[~upper[inside]]) > np.mean((alone == real)[~upper[inside]])
 
 
 def test_neighbours_help_in_noise():

@@ -45,7 +45,7 @@ def test_documented(method):
 def test_the_atlas_is_whole():
     grid, names = atlas.template().grid, atlas.numbers()
     known = {n for one in STRUCTURES for n in (one.left, one.right)}
-    assert set(names) <= known and {11, 50, 12, 51, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 10, 49} <= set(names)
+    assert set(names) <= known and {11, 50, 12, 51, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 213, 214, 10, 49} <= set(names)
     assert max(abs(n) for n in np.array(grid.voxel_size) - 1) < 1e-6
     for one in STRUCTURES:
         if one.paired and one.left in names:

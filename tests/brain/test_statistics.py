@@ -110,3 +110,18 @@ def test_the_label_table_names_every_number_once():
     assert len(numbers) == len(set(numbers)) == len(sides())
     assert name_of(11) == "left caudate" and name_of(202) == "right globus pallidus externus" and name_of(16) == "brain stem"
     assert len({one.short for one in STRUCTURES}) == len({one.name for one in STRUCTURES}) == len(STRUCTURES)
+
+
+def test_a_region_with_a_lesion_is_told_and_keeps_its_figures():
+    labels, chi = _head()
+    ill = np.zeros(GRID.shape, bool)
+    ill[1:2, 1:6, 1:6] = True  # a quarter of the left caudate
+    table = region_statistics(labels, GRID, chi, brain_lesion=ill)
+    left = _row(table, region="caudate", hemisphere="L")
+    assert left["trusted"] == 0 and left["why"] == "25 % of it in a lesion" and left["mean"] == pytest.approx(chi[labels == 11].mean())
+    assert _row(table, region="caudate", hemisphere="LR")["why"] == "12 % of it in a lesion"
+    assert _row(table, region="caudate", hemisphere="R")["trusted"] == 1
+    kept = region_statistics(labels, GRID, chi, brain_lesion=ill, most_lesion=0.3)
+    assert _row(kept, region="caudate", hemisphere="L")["trusted"] == 1
+    with pytest.raises(ValueError, match="most_lesion"):
+        region_statistics(labels, GRID, chi, brain_lesion=ill, most_lesion=1.5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from documented import check_documented
 
-from neuraxis.brain.t1w import t1w_aligned
+from neuraxis.brain.t1w import lesion_from_t1w, t1w_aligned
 from neuraxis.cohort_processes import Member, held, prepare
 from neuraxis.numerics.deformation import moved, places_of
 from neuraxis.table import Table
@@ -31,8 +31,21 @@ def of(bright_at, shape, voxel, codes: str) -> Volume:
     return Volume(bright_at(places_of(grid)).astype(np.float32), grid)
 
 
-def test_documented():
-    check_documented(t1w_aligned)
+@pytest.mark.parametrize("method", [t1w_aligned, lesion_from_t1w])
+def test_documented(method):
+    check_documented(method)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR"])
+def test_a_lesion_lies_where_the_motion_says_whatever_the_axes(codes):
+    def ball(places):
+        return (np.linalg.norm(places - (4, -3, 2), axis=-1) < 7).astype(np.float32)
+
+    image = of(lambda places: places[..., 0], (30, 36, 20), (1.2, 1.0, 2.0), "RAS" if codes == "PSR" else "PSR")
+    found = lesion_from_t1w(POSITION, of(ball, (64, 64, 64), (1, 1, 1), codes), image)
+    wanted = ball(moved(MOTION, places_of(image.grid))) > 0
+    assert found.data.dtype == bool and found.grid.same_as(image.grid) and wanted.sum() > 300
+    assert 2 * (found.data & wanted).sum() > 0.93 * (found.data.sum() + wanted.sum())
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR"])
