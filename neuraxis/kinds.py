@@ -27,7 +27,7 @@ from neuraxis.bids import magnetisation_transfer as mt
 from neuraxis.bids.dataset import Problem, Unit
 from neuraxis.cord.points import points_of
 from neuraxis.engine import Pipeline
-from neuraxis.errors import MissingInput
+from neuraxis.errors import MissingInput, NeuraxisError
 from neuraxis.numerics.upright import signal_on, tilt, upright_of
 from neuraxis.options import Options
 from neuraxis.pipelines import BRAIN_ANAT, CORD_ANAT, CORD_BOLD, CORD_DWI, CORD_MT, ORIENTATIONS, QSM, SPIN_ECHO
@@ -257,19 +257,35 @@ def _mt_facts(unit: Unit) -> Facts:
 
 
 def _cord_facts(unit: Unit) -> Facts:
-    """The participant's sex and age; the space entity names the image, whose contrast no other entity tells."""
+    """The participant's sex and age, and the echo times of several echoes; the space entity names the image, whose contrast no other
+    entity tells."""
     strength = sidecar.field_strength(unit.magnitude[0], sidecar.metadata(unit.magnitude[0], unit.root))
+    inputs: dict[str, Any] = {}
+    lacking: dict[str, str] = {}
+    if len(unit.magnitude) > 1 and unit.pipeline == CORD_ANAT.name:
+        try:
+            times = np.asarray(sidecar.acquisition(unit).echo_times, dtype=float)
+            inputs = {"echo_times": times, "echo_spacing": np.diff(times)}
+        except NeuraxisError as error:  # the image serves all the same
+            lacking = {"echo_times": str(error)}
     return Facts(
-        people.person(unit.root, unit.participant),
+        {**people.person(unit.root, unit.participant), **inputs},
         {**dict(unit.entities), "space": unit.suffix},
         strength,
         metadata=_own_space(unit),
+        lacking=lacking,
     )
+
+
+def _cord_images(unit: Unit) -> tuple[str, ...]:
+    return ("image", "magnitude") if len(unit.magnitude) > 1 else ("image",)
 
 
 def _load_cord(unit: Unit) -> tuple[dict[str, Any], list[str]]:
     image, notes = cord.load_cord(unit)
-    return {"image": image}, notes
+    if len(unit.magnitude) == 1:
+        return {"image": image}, notes
+    return {"image": image, "magnitude": cord.load_echoes(unit)}, notes
 
 
 def _session_discs(unit: Unit, others: Others) -> dict[str, Any]:
@@ -319,7 +335,7 @@ KINDS = (
          mixed=True, look_back=_look_at_sign),  # fmt: skip
     Kind(ORIENTATIONS, _find_orientations, _orientation_facts, lambda unit: (), _told_positions, "several head orientations",
          _each_orientation),  # fmt: skip
-    Kind(CORD_ANAT, _find_cord, _cord_facts, lambda unit: ("image",), _load_cord, "anatomical image with a cord in view", _session_discs, True),
+    Kind(CORD_ANAT, _find_cord, _cord_facts, _cord_images, _load_cord, "anatomical image with a cord in view", _session_discs, True),
     Kind(CORD_MT, _find_mt, _mt_facts, lambda unit: ("image", *(name for name, _ in unit.beside)), mt.load_mt,
          "images with and without magnetisation transfer of a cord", _session_discs, True),  # fmt: skip
     Kind(CORD_DWI, partial(_find_series, "dwi"), _series_facts, lambda unit: ("series",), _load_series,

@@ -41,6 +41,7 @@ from neuraxis.cord.template.registration import to_pam50
 from neuraxis.cord.warps import straightening_warps, to_fsl
 from neuraxis.engine import Family, Pipeline, Step
 from neuraxis.qmri import relaxometry, spin_echo, tensor
+from neuraxis.qmri.cord_relaxometry import relaxation_around
 from neuraxis.qmri.magnetisation_transfer.alignment import mt_off_as_it_is, mt_off_by_slice, t1w_as_it_is, t1w_by_slice
 from neuraxis.qmri.magnetisation_transfer.ratio import mtr
 from neuraxis.qmri.magnetisation_transfer.saturation import b1_on_image, mtsat
@@ -245,9 +246,9 @@ def _tracts(*maps: str) -> Step:
 CORD_ANAT = Pipeline(
     "cord_anat",
     "Segmentation, levels and shape of the spinal cord in one anatomical image",
-    inputs=("image", "sex", "age", "lesion", "compression", *_CORD_LENT, *_PAM50),
+    inputs=("image", "magnitude", "echo_times", "echo_spacing", "chi", "sex", "age", "lesion", "compression", *_CORD_LENT, *_PAM50),
     given=("cord",),
-    reads=("image",),
+    reads=("image", "magnitude", "chi"),
     steps=(
         *_CORD_SEEN,
         Step(("level_points",), by=_only("level_points", "Vertebral bodies", level_points)),
@@ -268,7 +269,8 @@ CORD_ANAT = Pipeline(
         Step(("lesion_labels", "lesions"), by=_only("lesions", "Lesions", lesions)),
         Step(("lesion_levels",), by=_only("lesion_levels", "Lesions by level", lesion_levels)),
         Step(("lesion_tracts",), by=_only("lesion_tracts", "Lesions by tract", lesion_tracts)),
-        # maps by tract
+        # maps, and maps by tract
+        Step(("r2star", "t2star", "s0"), by=_only("cord_relaxometry", "Relaxation in the cord and around it", relaxation_around)),
         _tracts("image"),
         # images along the cord
         Step(("straight_image",), by=_one_of("straightening", "Straightened image", straighten, straighten_to_template)),
@@ -282,8 +284,9 @@ CORD_ANAT = Pipeline(
 CORD_MT = Pipeline(
     "cord_mt",
     "Magnetisation transfer of the spinal cord in one acquisition with and without saturation",
-    inputs=("image", "mt_off", "mt_t1w", "b1_map", "mt_protocol", *_CORD_LENT, *_PAM50),
+    inputs=("image", "mt_off", "mt_t1w", "b1_map", "mt_protocol", "spinal_levels", *_CORD_LENT, *_PAM50),
     given=("cord",),
+    reads=("spinal_levels",),
     steps=(
         *_CORD_SEEN,
         *_CORD_TEMPLATE,
@@ -309,8 +312,9 @@ _STILL = (
 CORD_DWI = Pipeline(
     "cord_dwi",
     "Motion correction and diffusion tensor of the spinal cord",
-    inputs=("series", "b_values", "b_vectors", *_CORD_LENT, *_PAM50),
+    inputs=("series", "b_values", "b_vectors", "spinal_levels", *_CORD_LENT, *_PAM50),
     given=("cord",),
+    reads=("spinal_levels",),
     steps=(
         Step(("volumes",), by=_only("volumes", "Kinds of volumes", volumes)),
         Step(("denoised",), by=_only("series_denoising", "Denoising of the series", patch2self)),
@@ -329,9 +333,9 @@ CORD_DWI = Pipeline(
 CORD_BOLD = Pipeline(
     "cord_bold",
     "Motion correction and temporal signal-to-noise ratio of a functional series of the spinal cord",
-    inputs=("series", "volumes", "denoised", *_CORD_LENT, *_PAM50),
+    inputs=("series", "volumes", "denoised", "spinal_levels", *_CORD_LENT, *_PAM50),
     given=("cord",),
-    reads=("volumes", "denoised"),
+    reads=("volumes", "denoised", "spinal_levels"),
     steps=(
         *_STILL,
         Step(("image",), by=_only("mean_series", "Mean image", mean_series)),

@@ -270,7 +270,7 @@ ROWS: tuple[Artifact, ...] = (
         kind="labels",
         keep="always",
         names="spinal_levels",
-        file=File("dseg", entities=(("seg", "spinal"),)),
+        file=File("dseg", entities=(("seg", "spinal"),), given=("_seg-spinal_dseg", "_label-spinal_dseg")),
         view=View("sagittal"),
     ),
     # shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lazy_loader as lazy
 import numpy as np
@@ -15,7 +15,7 @@ from neuraxis.bids.filters import Filters
 from neuraxis.bids.images import check_grid, check_values, grid_of_file, read_volume
 from neuraxis.bids.sidecar import metadata
 from neuraxis.errors import NeuraxisError
-from neuraxis.volume import Grid, Volume
+from neuraxis.volume import Array, Grid, Volume
 
 nibabel = lazy.load("nibabel")
 
@@ -161,20 +161,22 @@ def extent(grid: Grid) -> tuple[float, float, float]:
 
 def load_cord(unit: Unit) -> tuple[Volume, list[str]]:
     """The image of a unit, and what was decided: of several echoes the root sum of squares."""
-    first = unit.magnitude[0]
-    total: Any = None
+    echoes = load_echoes(unit)
+    if len(unit.magnitude) == 1:
+        return Volume(np.ascontiguousarray(echoes.data[..., 0]), echoes.grid), []
+    total = np.sqrt(np.einsum("...e,...e->...", echoes.data, echoes.data))
+    return Volume(total, echoes.grid), [f"Image: root sum of squares of {len(unit.magnitude)} echoes."]
+
+
+def load_echoes(unit: Unit) -> Volume:
+    """The magnitudes of the echoes of a unit; (X, Y, Z, E)."""
+    found: list[Array] = []
     grid: Grid | None = None
     for path in unit.magnitude:
         data, here, _ = read_volume(path)
         grid = grid or here
-        check_grid(path, here, first, grid)
-        values = np.asarray(data, np.float32)
-        check_values(path, "", values)
-        if len(unit.magnitude) == 1:
-            total = values
-        else:
-            total = values**2 if total is None else total + values**2
+        check_grid(path, here, unit.magnitude[0], grid)
+        found.append(np.asarray(data, np.float32))
+        check_values(path, "", found[-1])
     assert grid is not None
-    if len(unit.magnitude) == 1:
-        return Volume(np.ascontiguousarray(total), grid), []
-    return Volume(np.sqrt(total), grid), [f"Image: root sum of squares of {len(unit.magnitude)} echoes."]
+    return Volume(np.stack(found, axis=-1), grid)

@@ -10,7 +10,7 @@ from neuraxis.cord.straight_frame import Sampler
 from neuraxis.cord.vertebrae import CONUS, PAM50_DISCS, PAM50_PMJ, PAM50_SLICE_MM, PMJ
 from neuraxis.cord.warps import leads
 from neuraxis.table import Table
-from neuraxis.volume import Volume
+from neuraxis.volume import Array, Volume
 
 _BELOW = 21
 """The disc at whose height the conus of the template ends."""
@@ -118,6 +118,69 @@ def landmarks_of_rootlets(rootlets: Volume, pam50_rootlets: Volume) -> Table:
     return _table(rootlets, heights, "level of rootlets")
 
 
+def landmarks_of_spinal_levels(spinal_levels: Volume, pam50_spinal_levels: Volume, pam50_spinal_points: Volume) -> Table:
+    """Landmarks from spinal levels drawn by hand or by another program: the borders between painted levels, or single points in their middle.
+
+    Levels that are estimated from the vertebrae tell nothing that the discs do not.
+
+    Parameters
+    ----------
+    spinal_levels
+        Painted levels, or points; whole numbers, (X, Y, Z), 1..8 are C1..C8, 9 is T1.
+    pam50_spinal_levels
+        Painted levels of the template, on its grid.
+    pam50_spinal_points
+        Points in the middle of the template's levels.
+
+    Returns
+    -------
+    One row per border (with the number of the level above it) or point that both have, none with a warning: value, x, y, z (RAS+ mm), height
+    (mm above the lowest slice of PAM50).
+
+    References
+    ----------
+    De Leener 2018, doi:10.1016/j.neuroimage.2017.10.041
+    Frostell 2016, doi:10.3389/fneur.2016.00238
+    """
+    here, there = _borders(spinal_levels), _borders(pam50_spinal_levels)
+    if not here:
+        here, there = _middles(spinal_levels), _middles(pam50_spinal_points)
+    both = sorted(set(here) & set(there))
+    if not both:
+        warnings.warn("no spinal level that the template has is labelled, nor a border between two", stacklevel=2)
+    x, y, z = np.array([here[value] for value in both]).reshape(-1, 3).T
+    heights = np.array([there[value][2] - pam50_spinal_levels.grid.matrix[2, 3] for value in both], float)
+    return Table.of({"value": np.array(both, int), "x": x, "y": y, "z": z, "height": heights})
+
+
+_TOUCH_MM = 3.0
+"""Levels whose nearest slices are no farther apart touch; mm."""
+
+
+def _borders(labels: Volume) -> dict[int, Array]:
+    """Number of every painted level -> where it ends below, at the beginning of the next; RAS+ mm. Points touch nothing."""
+    upright = labels.oriented()
+    data, step = np.asarray(upright.data), upright.grid.voxel_size[2]
+    found = {int(value): np.argwhere(data == value) for value in np.unique(data) if value > 0}
+    borders = {}
+    for value, voxels in found.items():
+        below = found.get(value + 1)
+        if below is None or np.ptp(voxels[:, 2]) == np.ptp(below[:, 2]) == 0:
+            continue
+        bottom, top = voxels[:, 2].min(), below[:, 2].max()
+        if 0 < (bottom - top) * step <= max(_TOUCH_MM, step):
+            ends = [part[part[:, 2] == at].mean(axis=0) for part, at in ((voxels, bottom), (below, top))]
+            borders[value] = upright.grid.matrix[:3, :3] @ np.mean(ends, axis=0) + upright.grid.matrix[:3, 3]
+    return borders
+
+
+def _middles(labels: Volume) -> dict[int, Array]:
+    """Number of every label -> its middle; RAS+ mm."""
+    matrix = labels.grid.matrix
+    values = [int(value) for value in np.unique(labels.data) if value > 0]
+    return {value: matrix[:3, :3] @ np.argwhere(labels.data == value).mean(axis=0) + matrix[:3, 3] for value in values}
+
+
 def landmarks_at_hand(centerline: Table, discs: Volume, pam50_cord: Volume, session_warp: Volume | None = None) -> Table:
     """The session's registered image where there is one that tells, else the discs.
 
@@ -168,4 +231,4 @@ def _table(labels: Volume, heights: dict[int, float], what: str) -> Table:
     return Table.of({"value": np.array(values, int), "x": x, "y": y, "z": z, "height": np.array([heights[value] for value in values], float)})
 
 
-METHODS = (landmarks_at_hand, landmarks_of_session, landmarks_of_discs, landmarks_of_pmj, landmarks_of_rootlets)
+METHODS = (landmarks_at_hand, landmarks_of_session, landmarks_of_discs, landmarks_of_pmj, landmarks_of_rootlets, landmarks_of_spinal_levels)

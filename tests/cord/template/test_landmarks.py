@@ -13,6 +13,7 @@ from neuraxis.cord.template.landmarks import (
     landmarks_of_pmj,
     landmarks_of_rootlets,
     landmarks_of_session,
+    landmarks_of_spinal_levels,
 )
 from neuraxis.cord.vertebrae import PAM50_DISCS
 from neuraxis.cord.warps import NOWHERE_MM
@@ -65,6 +66,25 @@ def test_rootlets_by_their_middle():
     assert found["value"].tolist() == [4, 5] and np.allclose(found["z"], [5 + 42, 5 + 22])
     middle = [np.argwhere(template.data == level)[:, 2].mean() / 2 for level in (4, 5)]
     assert np.allclose(found["height"], middle)
+
+
+def test_spinal_levels_by_their_borders_or_by_points():
+    shares = toy_pam50.volumes()
+    painted, points = shares["pam50_spinal_levels"], shares["pam50_spinal_points"]
+    rows = {value: np.argwhere(painted.data == value)[:, 2] for value in (4, 5, 6)}
+    data = np.zeros(GRID.shape, np.int16)
+    data[9:12, 10:13, 22:35] = 4
+    data[9:12, 10:13, 12:22] = 5
+    data[9:12, 10:13, 8:12] = 6  # cut by the view
+    for codes in ("LAS", "PIR"):
+        found = landmarks_of_spinal_levels(Volume(data, GRID).oriented(codes), painted, points)
+        assert found["value"].tolist() == [4, 5] and np.allclose(found["z"], [5 + 43, 5 + 23]), "halfway between the slices"
+        assert np.allclose(found["height"], [(rows[4].min() + rows[5].max()) / 4, (rows[5].min() + rows[6].max()) / 4])
+    single = landmarks_of_spinal_levels(labels(_4=(9, 12, 30), _5=(9, 12, 12)), painted, points)
+    assert single["value"].tolist() == [4, 5] and np.allclose(single["z"], [65, 29])
+    assert np.allclose(single["height"], [np.argwhere(points.data == value)[:, 2].mean() / 2 for value in (4, 5)])
+    with pytest.warns(UserWarning, match="no spinal level"):
+        assert len(landmarks_of_spinal_levels(labels(_99=(1, 1, 1)), painted, points)) == 0
 
 
 def test_another_image_of_the_session_gives_every_slice_its_height():
