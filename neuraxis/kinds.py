@@ -261,13 +261,14 @@ def _cord_facts(unit: Unit) -> Facts:
     entity tells."""
     strength = sidecar.field_strength(unit.magnitude[0], sidecar.metadata(unit.magnitude[0], unit.root))
     inputs: dict[str, Any] = {}
-    lacking: dict[str, str] = {}
+    lacking = dict.fromkeys(("magnitude", "echo_times", "echo_spacing"), "one echo shows no decay")
     if len(unit.magnitude) > 1 and unit.pipeline == CORD_ANAT.name:
         try:
             times = np.asarray(sidecar.acquisition(unit).echo_times, dtype=float)
             inputs = {"echo_times": times, "echo_spacing": np.diff(times)}
+            lacking = {}
         except NeuraxisError as error:  # the image serves all the same
-            lacking = {"echo_times": str(error)}
+            lacking = dict.fromkeys(("echo_times", "echo_spacing"), str(error))
     return Facts(
         {**people.person(unit.root, unit.participant), **inputs},
         {**dict(unit.entities), "space": unit.suffix},

@@ -316,3 +316,21 @@ def test_what_is_made_when_asked_has_its_names_and_is_valid_bids(one, neck_bids)
     validator = Path(sys.executable).with_name("bids-validator-deno")
     done = subprocess.run([validator, "--format", "json", one.parent / "out"], capture_output=True, text=True)
     assert not [i for i in json.loads(done.stdout)["issues"]["issues"] if i["severity"] == "error"]
+
+
+@pytest.mark.slow
+def test_the_decay_over_several_echoes_in_the_cord_and_maps_of_other_hands(tmp_path):
+    bids, out = tmp_path / "bids", tmp_path / "out"
+    neuraxis("simulate", bids, "--cord", "--small", "--contrasts", "MEGRE")
+    asked = (bids, out, "participant", "--cord", "--skip-bids-validation", "--outputs", "r2star", "t2star", "s0")
+    neuraxis(*asked)
+    made = out / "sub-01/anat/sub-01_space-MEGRE_"
+    truth = bids / "derivatives/truth/sub-01/anat/sub-01_space-MEGRE_"
+    rate, mask, gray = (image(Path(f"{base}.nii.gz")) for base in (f"{made}R2starmap", f"{truth}label-SC_mask", f"{truth}label-GM_probseg"))
+    assert np.median(rate[(mask > 0) & (gray < 0.02)]) == pytest.approx(25, rel=0.08), "white matter: 40 ms, with some fluid at the edge"
+    assert np.median(rate[gray > 0.95]) == pytest.approx(22.2, rel=0.05), "grey matter: 45 ms"
+    assert json.loads(Path(f"{made}R2starmap.json").read_text())["Units"] == "1/s"
+    Path(f"{bids}/sub-01/anat/sub-01_echo-2_part-mag_MEGRE.json").unlink()
+    done = neuraxis(*asked[:-4], check=None)  # all results
+    assert done.returncode == 0 and "Relaxation in the cord" not in done.stderr and "Traceback" not in done.stderr
+    assert "echo-2" in done.stderr or "echo-2" in (out / "logs/sub-01_MEGRE_cord.json").read_text(), "why is told"
