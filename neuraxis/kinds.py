@@ -283,10 +283,9 @@ def _cord_images(unit: Unit) -> tuple[str, ...]:
 
 
 def _load_cord(unit: Unit) -> tuple[dict[str, Any], list[str]]:
-    image, notes = cord.load_cord(unit)
-    if len(unit.magnitude) == 1:
-        return {"image": image}, notes
-    return {"image": image, "magnitude": cord.load_echoes(unit)}, notes
+    echoes = cord.load_echoes(unit)
+    image, notes = cord.combined(echoes)
+    return {name: one for name, one in (("image", image), ("magnitude", echoes)) if name in _cord_images(unit)}, notes
 
 
 def _session_discs(unit: Unit, others: Others) -> dict[str, Any]:

@@ -278,7 +278,7 @@ CORD_ANAT = Pipeline(
         Step(("smooth_image",), by=_only("smoothing", "Image smoothed along the cord", smooth_along_cord)),
         Step(("flat_image",), by=_only("flattening", "Flattened image", flatten_sagittal)),
     ),
-    memory=(1000, 110, 0),
+    memory=(1000, 110, 12),
 )
 
 CORD_MT = Pipeline(

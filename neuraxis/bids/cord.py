@@ -161,11 +161,16 @@ def extent(grid: Grid) -> tuple[float, float, float]:
 
 def load_cord(unit: Unit) -> tuple[Volume, list[str]]:
     """The image of a unit, and what was decided: of several echoes the root sum of squares."""
-    echoes = load_echoes(unit)
-    if len(unit.magnitude) == 1:
+    return combined(load_echoes(unit))
+
+
+def combined(echoes: Volume) -> tuple[Volume, list[str]]:
+    """One image of the echoes (X, Y, Z, E), and what was decided."""
+    number = echoes.data.shape[3]
+    if number == 1:
         return Volume(np.ascontiguousarray(echoes.data[..., 0]), echoes.grid), []
     total = np.sqrt(np.einsum("...e,...e->...", echoes.data, echoes.data))
-    return Volume(total, echoes.grid), [f"Image: root sum of squares of {len(unit.magnitude)} echoes."]
+    return Volume(total, echoes.grid), [f"Image: root sum of squares of {number} echoes."]
 
 
 def load_echoes(unit: Unit) -> Volume:
