@@ -63,8 +63,8 @@ def learned(
     atlas_labels
         Another atlas; this method knows the structures that it learned, and takes none.
     atlas_weight
-        w; at least 0. 0 is the network alone, 1 trusts both alike. The default was the best for the network as it is: not yet trained to the end,
-        it is behind the atlas alone.
+        w; at least 0. 0 is the network alone, 1 trusts both alike. The default was the best for the network as it is, which alone
+        is behind the atlas alone.
     least_probability
         Of a label; 0 to 1. Where none is as probable there is no label.
     tiles
@@ -132,8 +132,8 @@ def t1w_learned(
     atlas_labels
         Another atlas; this method knows the structures that it learned, and takes none.
     atlas_weight
-        w; at least 0. 0 is the network alone, 1 trusts both alike. The default was the best for the network as it is: not yet trained to the end,
-        it is behind the atlas alone.
+        w; at least 0. 0 is the network alone, 1 trusts both alike. The default was the best for the network as it is, which alone
+        is behind the atlas alone.
     least_probability
         Of a label; 0 to 1. Where none is as probable there is no label.
     tiles
