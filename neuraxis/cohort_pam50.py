@@ -20,7 +20,7 @@ from neuraxis.errors import NeuraxisError
 from neuraxis.report.cord_maps import maps
 from neuraxis.volume import Array, Grid, Volume
 
-MAPS = ("mtr", "mtsat", "mt_t1", "fa", "md", "ad", "rd", "tsnr")
+MAPS = ("mtr", "mtsat", "mt_t1", "fa", "md", "ad", "rd", "tsnr", "r2star", "t2star")
 """What is averaged over participants."""
 
 _KNOWN = 0.5
