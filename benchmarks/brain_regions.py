@@ -172,8 +172,9 @@ def one_head(task: tuple[Path, int, Path | None]) -> dict:
 CHALLENGE = {
     1: ("caudate",), 2: ("putamen",), 3: ("globus pallidus externus", "globus pallidus internus"), 4: ("red nucleus",),
     5: ("substantia nigra pars compacta", "substantia nigra pars reticulata"), 6: ("dentate nucleus",),
+    **dict.fromkeys(range(7, 12), ("cerebral white matter",)),
 }  # fmt: skip
-"""Its regions of grey matter that our atlas has, by their place and order; the rest is white matter."""
+"""What its regions are, by their place and order. Each was drawn in one slice."""
 
 
 def challenge(folder: Path) -> None:
@@ -192,19 +193,19 @@ def challenge(folder: Path) -> None:
     warp, _, fit = gre_to_template(magnitude, mask, cosmos)
     print(f"overlap with the template {float(fit['overlap'][0]):.3f}, {time.time() - start:.0f} s")
     ways = {"atlas": from_template(warp, mask, fit)[0].data, "refined on chi": from_template_on_chi(warp, mask, fit, cosmos)[0].data}
-    heads = [f"{way}: voxels, mean, mean of its core (one voxel less all around), share of theirs inside" for way in ways]
-    print("| region | theirs: voxels, mean COSMOS (ppm) | " + " | ".join(heads) + " |")
-    print("|---" * (2 + len(ways)) + "|")
+    lines = []
     for number, names in CHALLENGE.items():
         numbers = [n for one in STRUCTURES if one.name in names for n in (one.left, one.right)]
         here = theirs == number
-        cells = [f"{here.sum()}, {cosmos.data[here].mean():.3f}"]
+        slices = here.any(axis=(0, 1))
+        line = [f"{number}: {' + '.join(names)}", str(here.sum()), f"{cosmos.data[here].mean():.3f}"]
         for labels in ways.values():
             mine = np.isin(labels, numbers)
-            core = ndimage.binary_erosion(mine)
-            means = [cosmos.data[one].mean() if one.any() else np.nan for one in (mine, core)]
-            cells.append(f"{mine.sum()}, {means[0]:.3f}, {means[1]:.3f}, {mine[here].mean():.2f}")
-        print(f"| {' + '.join(names)} | " + " | ".join(cells) + " |")
+            core = ndimage.binary_erosion(mine, ndimage.generate_binary_structure(2, 1)[:, :, None]) & slices
+            line += [f"{mine[here].mean():.2f}", str(mine.sum()), f"{cosmos.data[mine].mean():.3f}", f"{cosmos.data[core].mean():.3f}"]
+        lines.append(line)
+    each = ("share of theirs inside", "voxels", "mean", "mean of the slice that they drew in, one voxel in from the edge")
+    show(["region", "theirs: voxels", "mean COSMOS, ppm", *(f"{way}: {title}" for way in ways for title in each)], lines)
 
 
 def show(titles: list[str], lines: list[list[str]]) -> None:

@@ -89,6 +89,7 @@ QSM = Pipeline(
     inputs=("phase", "magnitude", "echo_times", "echo_spacing", "field_strength", "r2", "t1w_brain", "t1w_mask", "t1w_regions",
             "t1w_region_probability", "t1w_region_trust", "region_names", "atlas_labels", "t1w_gray_probability", "t1w_white_probability",
             "t1w_fluid_probability", "t1w_nucleus_probability", "t1w_lesion"),
+    reads=("t1w_lesion",),
     steps=(
         Step(("combined_magnitude",), by=_only("combination", "Combined magnitude", root_sum_of_squares)),
         Step(("phase_quality",), by=_only("quality", "Phase quality", phase_quality)),

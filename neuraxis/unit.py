@@ -102,8 +102,9 @@ def asked(options: Options) -> frozenset[str]:
         lent = {n for one in PIPELINES if one is not other for step in one.steps for n in step.makes} & set(other.inputs) - set(other.reads)
         needed = set(options.outputs or results(other))
         for step in reversed(other.steps):
-            if needed & set(step.makes):
-                needed |= {need.name for method in _thinkable(step.by, options, lent) for need in method.needs}
+            if needed & set(step.makes):  # what comes from files is often not there: no other unit works for that alone
+                able = [one for one in _thinkable(step.by, options, lent) if not any(n.name in other.reads and not n.optional for n in one.needs)]
+                needed |= {need.name for method in able for need in method.needs}
         wanted |= needed & lent
     return frozenset(wanted)
 
