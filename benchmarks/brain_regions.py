@@ -72,7 +72,7 @@ def with_nuclei(path: Path, rng: np.random.Generator) -> Volume:
     labels = labels_of(path)
     classes = head(path)
     shift = np.stack([ndimage.gaussian_filter(rng.standard_normal(labels.data.shape), 10) for _ in range(3)])
-    shift *= 1.0 / shift.std(axis=(1, 2, 3), keepdims=True)
+    shift /= shift.std(axis=(1, 2, 3), keepdims=True)
     there = np.indices(labels.data.shape) + shift
     data, free = labels.data.copy(), np.isin(labels.data, (28, 60, 16, 2, 41, 10, 49))
     for name, number in CARRIED.items():

@@ -96,14 +96,17 @@ def _read_as(unit: Unit, options: Options) -> Unit:
     return replace(unit, coils=inner, flip=flip, upright=upright, coil_smoothing=options.coil_smoothing)
 
 
+def _echoes(echo_times: Iterable[float]) -> dict[str, Any]:
+    """Echo times, and their spacing where there are several; s."""
+    times = np.asarray(echo_times, dtype=float)
+    return {"echo_times": times} | ({"echo_spacing": np.diff(times)} if len(times) > 1 else {})
+
+
 def _gre_facts(unit: Unit) -> Facts:
     acquisition = sidecar.acquisition(unit)
-    times = np.asarray(acquisition.echo_times, dtype=float)
-    inputs: dict[str, Any] = {"echo_times": times}
+    inputs = _echoes(acquisition.echo_times)
     if acquisition.field_strength is not None:
         inputs["field_strength"] = acquisition.field_strength
-    if len(times) > 1:
-        inputs["echo_spacing"] = np.diff(times)
     return Facts(inputs, dict(unit.entities), acquisition.field_strength, acquisition.echo_times)
 
 
@@ -257,25 +260,25 @@ def _mt_facts(unit: Unit) -> Facts:
 
 
 def _cord_facts(unit: Unit) -> Facts:
-    """The participant's sex and age, and the echo times of several echoes; the space entity names the image, whose contrast no other
-    entity tells."""
+    """The participant's sex and age; the space entity names the image, whose contrast no other entity tells."""
     strength = sidecar.field_strength(unit.magnitude[0], sidecar.metadata(unit.magnitude[0], unit.root))
-    inputs: dict[str, Any] = {}
-    lacking = dict.fromkeys(("magnitude", "echo_times", "echo_spacing"), "one echo shows no decay")
-    if len(unit.magnitude) > 1 and unit.pipeline == CORD_ANAT.name:
-        try:
-            times = np.asarray(sidecar.acquisition(unit).echo_times, dtype=float)
-            inputs = {"echo_times": times, "echo_spacing": np.diff(times)}
-            lacking = {}
-        except NeuraxisError as error:  # the image serves all the same
-            lacking = dict.fromkeys(("echo_times", "echo_spacing"), str(error))
     return Facts(
-        {**people.person(unit.root, unit.participant), **inputs},
+        people.person(unit.root, unit.participant),
         {**dict(unit.entities), "space": unit.suffix},
         strength,
         metadata=_own_space(unit),
-        lacking=lacking,
     )
+
+
+def _anatomy_facts(unit: Unit) -> Facts:
+    """Those, and the echo times of several echoes, or why there are none; the image serves all the same."""
+    facts = _cord_facts(unit)
+    if len(unit.magnitude) == 1:
+        return replace(facts, lacking=dict.fromkeys(("magnitude", "echo_times", "echo_spacing"), "one echo shows no decay"))
+    try:
+        return replace(facts, inputs=facts.inputs | _echoes(sidecar.acquisition(unit).echo_times))
+    except NeuraxisError as error:
+        return replace(facts, lacking=dict.fromkeys(("echo_times", "echo_spacing"), str(error)))
 
 
 def _cord_images(unit: Unit) -> tuple[str, ...]:
@@ -285,7 +288,7 @@ def _cord_images(unit: Unit) -> tuple[str, ...]:
 def _load_cord(unit: Unit) -> tuple[dict[str, Any], list[str]]:
     echoes = cord.load_echoes(unit)
     image, notes = cord.combined(echoes)
-    return {name: one for name, one in (("image", image), ("magnitude", echoes)) if name in _cord_images(unit)}, notes
+    return dict(zip(_cord_images(unit), (image, echoes), strict=False)), notes
 
 
 def _session_discs(unit: Unit, others: Others) -> dict[str, Any]:
@@ -335,7 +338,7 @@ KINDS = (
          mixed=True, look_back=_look_at_sign),  # fmt: skip
     Kind(ORIENTATIONS, _find_orientations, _orientation_facts, lambda unit: (), _told_positions, "several head orientations",
          _each_orientation),  # fmt: skip
-    Kind(CORD_ANAT, _find_cord, _cord_facts, _cord_images, _load_cord, "anatomical image with a cord in view", _session_discs, True),
+    Kind(CORD_ANAT, _find_cord, _anatomy_facts, _cord_images, _load_cord, "anatomical image with a cord in view", _session_discs, True),
     Kind(CORD_MT, _find_mt, _mt_facts, lambda unit: ("image", *(name for name, _ in unit.beside)), mt.load_mt,
          "images with and without magnetisation transfer of a cord", _session_discs, True),  # fmt: skip
     Kind(CORD_DWI, partial(_find_series, "dwi"), _series_facts, lambda unit: ("series",), _load_series,

@@ -126,8 +126,7 @@ def t1w_aligned(t1w_position: Table, t1w_brain: Volume, mask: Volume) -> Volume:
     ----------
     Yushkevich 2016, doi:10.1016/j.jalz.2016.06.205
     """
-    turn = Grid.of(mask.grid.shape, matrix_of(t1w_position) @ mask.grid.matrix)
-    return Volume(np.where(mask.data, on(turn, t1w_brain).data, np.float32(0)), mask.grid)
+    return Volume(np.where(mask.data, _brought(t1w_position, t1w_brain, mask.grid), np.float32(0)), mask.grid)
 
 
 def lesion_from_t1w(t1w_position: Table, t1w_lesion: Volume, mask: Volume) -> Volume:
@@ -150,5 +149,9 @@ def lesion_from_t1w(t1w_position: Table, t1w_lesion: Volume, mask: Volume) -> Vo
     ----------
     Yushkevich 2016, doi:10.1016/j.jalz.2016.06.205
     """
-    turn = Grid.of(mask.grid.shape, matrix_of(t1w_position) @ mask.grid.matrix)
-    return Volume(on(turn, Volume(np.asarray(t1w_lesion.data, np.float32), t1w_lesion.grid)).data >= 0.5, mask.grid)
+    return Volume(_brought(t1w_position, t1w_lesion, mask.grid) >= 0.5, mask.grid)
+
+
+def _brought(t1w_position: Table, volume: Volume, grid: Grid) -> Array:
+    """What lies in the T1w on the voxels of this image, averaged over larger ones."""
+    return on(Grid.of(grid.shape, matrix_of(t1w_position) @ grid.matrix), volume).data
