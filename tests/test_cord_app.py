@@ -132,8 +132,9 @@ def test_labels_have_their_names_and_the_space_its_reference(neck_out):
     assert sidecar["SpatialReference"] == "bids:raw:sub-01/anat/sub-01_T2w.nii.gz"
 
 
-def test_nothing_is_computed_twice(neck_bids, neck_out):
-    done = neuraxis(neck_bids, neck_out, "participant", "--participant-label", "01", "--skip-bids-validation")
+def test_nothing_is_computed_twice(neck_bids, neck_out, tmp_path):
+    shutil.copytree(neck_out, tmp_path / "out")  # others look at the files of neck_out meanwhile
+    done = neuraxis(neck_bids, tmp_path / "out", "participant", "--participant-label", "01", "--skip-bids-validation")
     assert done.stderr.count("nothing is computed") == 2
 
 

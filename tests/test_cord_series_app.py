@@ -119,9 +119,9 @@ def test_the_corrected_series_keeps_its_gradients(series_bids, series_out):
 
 
 def test_nothing_is_computed_twice_and_what_is_asked_for_is_made(series_bids, series_out, tmp_path):
-    done = neuraxis(series_bids, series_out, "participant", "--skip-bids-validation")
+    shutil.copytree(series_out, tmp_path / "out")  # others look at the files of series_out meanwhile
+    done = neuraxis(series_bids, tmp_path / "out", "participant", "--skip-bids-validation")
     assert done.stderr.count("nothing is computed") == 2
-    shutil.copytree(series_out, tmp_path / "out")
     neuraxis(series_bids, tmp_path / "out", "participant", "--skip-bids-validation", "--outputs", "v1", "smooth_volumes")
     v1 = image(tmp_path / "out/sub-01/dwi/sub-01_model-tensor_param-v1_dwimap.nii.gz")
     inside = image(series_bids / "derivatives/truth/sub-01/dwi/sub-01_label-SC_probseg.nii.gz") > 0.99
