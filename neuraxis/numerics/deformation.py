@@ -148,7 +148,7 @@ def deformable(
     if mask is not None:
         words, given = f"{words} -gm within", given | {"within": mask}
     steps = "x".join(map(str, iterations))
-    command = f"{words} -n {steps} -m {metric} -s {smoothing[0]}vox {smoothing[1]}vox -o found -V 0"
+    command = f"{words} -seed 1 -n {steps} -m {metric} -s {smoothing[0]}vox {smoothing[1]}vox -o found -V 0"
     return Deformation(start, Volume(greedy.run(command, given, "found", threads).astype(np.float32), grid))
 
 
