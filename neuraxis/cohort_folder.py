@@ -95,9 +95,7 @@ class Folder:
         from neuraxis.report.regions import regions_picture
 
         brain = Volume(template.brain, template.mask.grid)
-        found, agreement = onto_template(
-            template.channels[0], brain, own_contrast=True, iterations=(100, 50, 10), smoothing=(2.0, 0.7), more=template.channels[1:]
-        )
+        found, agreement = onto_template(template.channels, brain, iterations=(100, 50, 10), smoothing=(2.0, 0.7))
         from_mni, to_mni, overlap = warps(found, brain, agreement, 0.85)
         for (a, b), warp in (((SPACE, LABEL), from_mni), ((LABEL, SPACE), to_mni)):
             meaning = f"Displacement that brings images of {a} to {b}; ITK, mm."

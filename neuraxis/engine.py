@@ -12,7 +12,7 @@ import json
 import time
 import types
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -55,13 +55,15 @@ class Step:
     """Make *this* by *that*.
 
     `together`: where the first is given, the others are not made: they belong to it. `lightly`: what is taken where it is given or
-    asked for, and not made for this step alone; a pipeline may lack it.
+    asked for, and not made for this step alone; a pipeline may lack it. `handed`: a method that takes one of these goes before the
+    others where it was given by hand, though another pipeline could make it.
     """
 
     makes: tuple[str, ...]
     by: Family
     together: bool = False
     lightly: tuple[str, ...] = ()
+    handed: tuple[str, ...] = ()
 
     def given(self, known: Mapping[str, str]) -> bool:
         """Whether nothing is left to make."""
@@ -136,11 +138,12 @@ def make_plan(
     given: Mapping[str, str],
     targets: Sequence[str],
     lacking: Mapping[str, str] | None = None,
+    handed: Collection[str] = (),
 ) -> Plan:
     """Which steps run, which are skipped and why.
 
     `choice`: family -> method name. `knobs`: "family.method" -> knob values. `given`: what is there already -> its key. `lacking`:
-    an input that is not there -> why not.
+    an input that is not there -> why not. `handed`: inputs that were given by hand.
     """
     keys = dict(given)
     why = {name: reason for name, reason in (lacking or {}).items() if name not in given}
@@ -148,7 +151,9 @@ def make_plan(
     for step in pipeline.steps:
         method = step.by.method(choice.get(step.by.name))
         if step.by.name not in choice:  # the first that the data allow; what ran stands in record and references
-            method = next((one for one in step.by.methods if not _absent(one, keys)), method)
+            able = [one for one in step.by.methods if not _absent(one, keys)]
+            first = [one for one in able if any(need.name in step.handed and need.name in handed for need in one.needs)]
+            method = next(iter(first or able), method)
         try:
             values = method.set(knobs.get(f"{step.by.name}.{method.name}", {}))
         except ValueError as error:

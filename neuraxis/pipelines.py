@@ -108,19 +108,20 @@ QSM = Pipeline(
         Step(("t1w_aligned",), by=_only("t1w_resampling", "The session's T1w on this image", t1w_aligned)),
         Step(
             ("warp_from_template", "warp_to_template", "template_overlap"),
-            by=_only("gre_registration", "Registration to the template without a T1w", gre_to_template),
+            by=_only("gre_registration", "Registration of the gradient echo to the template", gre_to_template),
         ),
         Step(
             ("regions", "region_probability", "region_trust"),
-            by=_one_of("regions", "Regions of the brain", from_t1w, from_template, from_t1w_on_chi, from_template_on_chi, learned),
+            by=_one_of("regions", "Regions of the brain", from_template, from_t1w, from_template_on_chi, from_t1w_on_chi, learned),
             together=True,
+            handed=("t1w_regions",),
         ),
         Step(
             ("gray_probability", "white_probability", "fluid_probability"),
             by=_one_of("brain_tissues", "Tissues of the brain", tissues_from_t1w, tissues_from_gre),
         ),
         Step(("brain_lesion",), by=_only("brain_lesion", "Lesions of the brain", lesion_from_t1w)),
-        Step(("nucleus_probability",), by=_one_of("nuclei", "Deep nuclei, one by one", nuclei_from_t1w, nuclei_from_template)),
+        Step(("nucleus_probability",), by=_one_of("nuclei", "Deep nuclei, one by one", nuclei_from_template, nuclei_from_t1w)),
         Step(("chi",), by=Family.of(reference, more=(region,))),
         # what is made when it is asked for
         Step(("chi_two_pass",), by=_only("two_pass", "Two-pass artefact reduction", two_pass)),

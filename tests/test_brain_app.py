@@ -23,7 +23,9 @@ MADE = {
     "from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz", "from-T1w_to-MNI152NLin2009cAsym_mode-image_desc-overlap_xfm.tsv",
     "space-T1w_seg-regions_dseg.nii.gz", "space-T1w_seg-regions_dseg.tsv", "space-T1w_seg-regions_probseg.nii.gz",
     "space-T1w_seg-regions_trust.tsv", "from-MEGRE_to-T1w_mode-points_xfm.tsv", "seg-regions_dseg.nii.gz", "seg-regions_dseg.tsv",
-    "seg-regions_probseg.nii.gz", "seg-regions_trust.tsv", "seg-regions_stats.tsv",
+    "seg-regions_probseg.nii.gz", "seg-regions_trust.tsv", "seg-regions_stats.tsv", "space-MEGRE_desc-brain_T1w.nii.gz",
+    "from-MNI152NLin2009cAsym_to-MEGRE_mode-image_xfm.nii.gz", "from-MEGRE_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz",
+    "from-MEGRE_to-MNI152NLin2009cAsym_mode-image_desc-overlap_xfm.tsv",
 }  # fmt: skip
 """What is asked for and all that it is made of; the maps themselves are in the golden list."""
 TISSUES = {f"{space}{what}_probseg.nii.gz" for space in ("", "space-T1w_") for what in ("label-GM", "label-WM", "label-CSF", "seg-nuclei")}
@@ -55,9 +57,9 @@ def _tissues_are_right(anat: Path, truth: np.ndarray, told: dict[int, str]) -> N
 
 
 @pytest.mark.slow
-def test_regions_through_the_t1w(head):
+def test_regions_with_a_t1w(head):
     out = head.parent / "out"
-    neuraxis(head, out, "participant", "group", *ASKED, *MAPS)
+    neuraxis(head, out, "participant", "group", *ASKED, *MAPS, "t1w_regions", "t1w_nucleus_probability")
     anat = out / "sub-01/anat"
     names = {path.name.removeprefix("sub-01_") for path in anat.iterdir() if path.suffix != ".json"}
     assert {name for name in names if "seg-" in name or "xfm" in name or "T1w" in name or "label-" in name} == MADE | TISSUES

@@ -136,6 +136,15 @@ def test_the_default_is_the_first_method_that_the_data_allow():
     assert asked.steps[0].fate == "skipped" and asked.missing == {"x": "no extra"}
 
 
+def test_what_was_given_by_hand_is_taken_before_what_could_be_made():
+    step = Step(("x",), family("f", toy.triple, toy.needs_extra), handed=("extra",))
+    pipeline, keys = Pipeline("p", "P", ("raw", "extra"), (step,)), {"raw": "r", "extra": "e"}
+    chosen = {handed: make_plan(pipeline, {}, {}, keys, ("x",), handed=handed).steps[0].method.name for handed in ((), ("extra",), ("raw",))}
+    assert chosen == {(): "triple", ("extra",): "needs_extra", ("raw",): "triple"}
+    assert make_plan(pipeline, {"f": "triple"}, {}, keys, ("x",), handed=("extra",)).steps[0].method.name == "triple"
+    assert make_plan(pipeline, {}, {}, {"raw": "r"}, ("x",), handed=("extra",)).steps[0].method.name == "triple"
+
+
 def test_second_run_computes_nothing_and_a_knob_recomputes_only_what_follows():
     store, log = go(plan())
     assert log.ran == ["double", "shift", "combine", "total"]

@@ -22,7 +22,8 @@ def test_without_a_wish_every_pipeline_makes_its_results():
 
 
 def test_a_pipeline_makes_what_another_takes():
-    assert "t1w_regions" in targets(BRAIN_ANAT, options("region_statistics"))
+    assert {"t1w_brain", "t1w_mask"} <= set(targets(BRAIN_ANAT, options("region_statistics")))
+    assert "t1w_regions" in targets(BRAIN_ANAT, options("region_statistics", regions="from_t1w"))
     assert "r2" in targets(SPIN_ECHO, options("r2prime"))
     assert "local_field" in targets(QSM, options("chi_cosmos")) and targets(QSM, options("chi_tensor"))
 
@@ -32,12 +33,14 @@ def test_a_method_that_is_not_chosen_asks_for_nothing():
 
 
 @pytest.mark.parametrize("outputs", [(), ("chi",), ("swi", "true_swi")])
-def test_the_reference_by_region_has_the_t1w_segmented(outputs):
+def test_the_reference_by_region_takes_the_t1w(outputs):
     wanted = options(*outputs, reference="region")
-    assert {"t1w_regions", "t1w_region_probability", "t1w_region_trust", "t1w_brain", "t1w_mask"} <= set(targets(BRAIN_ANAT, wanted))
+    assert {"t1w_brain", "t1w_mask"} <= set(targets(BRAIN_ANAT, wanted))
+    segmented = options(*outputs, reference="region", regions="from_t1w")
+    assert {"t1w_regions", "t1w_region_probability", "t1w_region_trust"} <= set(targets(BRAIN_ANAT, segmented)) - set(targets(BRAIN_ANAT, wanted))
     assert set(targets(QSM, wanted)) == set(outputs or results(QSM))
     assert not targets(BRAIN_ANAT, options(*outputs, reference="mean"))
 
 
 def test_an_explicit_method_spares_what_the_others_would_take():
-    assert not targets(BRAIN_ANAT, options("region_statistics", regions="from_template"))
+    assert targets(SPIN_ECHO, options("chi_para")) and not targets(SPIN_ECHO, options("chi_para", separation="r2star_qsm"))

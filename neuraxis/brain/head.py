@@ -95,23 +95,25 @@ class Agreement:
 
 
 def onto_template(
-    image: Volume, mask: Volume, *, own_contrast: bool, iterations: tuple[int, ...], smoothing: tuple[float, float], more: Sequence[Volume] = ()
+    images: Sequence[Volume], mask: Volume, *, iterations: tuple[int, ...], smoothing: tuple[float, float], t1w: Volume | None = None
 ) -> tuple[Deformation, Agreement]:
     """The map from a head to the template, and how well it lies there.
 
-    `own_contrast`: the template takes the contrast of the image, structure by structure; else it is T1w as the image is.
-    `more`: further maps of the head on the grid of the image, whose contrast the template takes likewise.
+    The template takes the contrast of the `images`, structure by structure; a `t1w` lies on it as it is, and leads the affine map. All are on
+    one grid; there is one at least.
     """
     grid = working_grid(mask)
     brain = mask_on(grid, mask)
-    channels = [Volume(on(grid, one).data * brain, grid) for one in (image, *more)]
+    channels = [Volume(on(grid, one).data * brain, grid) for one in (*(() if t1w is None else (t1w,)), *images)]
     reference = atlas.template()
     place = np.asarray(reference.data) > 0
     cut = cut_along(mask, reference)
     motion = affine_onto(channels[0], brain, reference) if cut is None else slab_onto(channels, brain, reference, cut)
     templates = [reference]
-    if own_contrast:
+    if images:
         _, templates = in_own_contrast(channels, reference, np.linalg.inv(motion))
+    if t1w is not None:
+        templates[0] = reference
     around = scipy.ndimage.distance_transform_edt(~brain, sampling=grid.voxel_size) <= _REACH
     around &= mask_on(grid, Volume(np.ones(mask.grid.shape, bool), mask.grid))  # beyond the field of view nothing is known
     found = deformable(

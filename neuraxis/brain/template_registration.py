@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 from neuraxis.brain import atlas
 from neuraxis.brain.head import Agreement, onto_template, warn_of, working_grid
@@ -60,9 +61,7 @@ def t1w_to_template(
     Fonov 2011, doi:10.1016/j.neuroimage.2010.07.033
     """
     check_knobs(iterations, update_smoothing, smoothing, least_overlap)
-    found, agreement = onto_template(
-        t1w_brain, t1w_mask, own_contrast=False, iterations=iterations, smoothing=(update_smoothing, smoothing)
-    )
+    found, agreement = onto_template((), t1w_mask, iterations=iterations, smoothing=(update_smoothing, smoothing), t1w=t1w_brain)
     warn_of(agreement, least_overlap)
     return warps(found, t1w_mask, agreement, least_overlap)
 
@@ -71,19 +70,21 @@ def gre_to_template(
     combined_magnitude: Volume,
     mask: Volume,
     chi_unreferenced: Volume | None = None,
+    t1w_aligned: Volume | None = None,
+    t1w_position: Table | None = None,
     *,
     iterations: tuple[int, ...] = (100, 50, 10),
     update_smoothing: float = 2.0,
     smoothing: float = 0.7,
     least_overlap: float = 0.85,
 ) -> tuple[Volume, Volume, Table]:
-    """Registration of a gradient echo to the template MNI152NLin2009cAsym, for sessions without a T1w.
+    """Registration of a gradient echo to the template MNI152NLin2009cAsym, with the session's T1w where there is one.
 
     The affine map is that of the largest mutual information with the T1w template. Then the template takes the contrast of the images:
     in every structure of the atlas their median where it is laid on them, without what looks like the fluid of the ventricles in a
     structure that holds none. So magnitude and susceptibility, in which the deep nuclei
-    show, are registered deformably by local correlation (picsl-greedy), together, with equal weights. Of a part of a brain (a slab) the place is
-    searched for along its cut direction first.
+    show, are registered deformably by local correlation (picsl-greedy), together, with equal weights. The session's T1w, which shows the cortex,
+    joins them with the template's own. Of a part of a brain (a slab) the place is searched for along its cut direction first.
 
     Parameters
     ----------
@@ -93,6 +94,10 @@ def gre_to_template(
         The brain; (X, Y, Z), at least one voxel.
     chi_unreferenced
         Susceptibility; ppm, (X, Y, Z), zero where it is not known. Without it the magnitude stands alone.
+    t1w_aligned
+        The session's T1w on the voxels of this image; arbitrary, (X, Y, Z), zero outside the brain.
+    t1w_position
+        Where it lies in the T1w: if that is doubtful, as with another head's, the T1w is left out, with a warning.
     iterations
         Of the deformable registration at 4, 2 and 1 mm; at least 0 each.
     update_smoothing
@@ -117,10 +122,11 @@ def gre_to_template(
     Fonov 2011, doi:10.1016/j.neuroimage.2010.07.033
     """
     check_knobs(iterations, update_smoothing, smoothing, least_overlap)
-    found, agreement = onto_template(
-        combined_magnitude, mask, own_contrast=True, iterations=iterations, smoothing=(update_smoothing, smoothing),
-        more=() if chi_unreferenced is None else (chi_unreferenced,),
-    )  # fmt: skip
+    if t1w_aligned is not None and t1w_position is not None and not t1w_position["trusted"].all():
+        warnings.warn("the place in the session's T1w is doubtful: the registration to the template does without the T1w", stacklevel=2)
+        t1w_aligned = None
+    images = (combined_magnitude,) if chi_unreferenced is None else (combined_magnitude, chi_unreferenced)
+    found, agreement = onto_template(images, mask, iterations=iterations, smoothing=(update_smoothing, smoothing), t1w=t1w_aligned)
     warn_of(agreement, least_overlap)
     return warps(found, mask, agreement, least_overlap)
 
