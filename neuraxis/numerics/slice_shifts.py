@@ -20,6 +20,10 @@ _STILL = 0.003
 _LATTICE = 1.0
 """Distance of the shifts that the first search tries; mm."""
 
+_SEARCHED = 0.8
+"""Blur at which they are tried, as little as steps of that length allow; mm. Blurred by 1.5 mm a slice looks about as likely where its
+neighbours lie, 4 mm off, as at its own place; at 0.8 mm the logarithm of the likelihood was 3 to 13 times as clear about it on phantoms."""
+
 _FREEDOM = 3.0
 """Degrees of freedom of the t distribution of the difference between neighbouring slices."""
 
@@ -101,12 +105,13 @@ def slice_shifts(
     scale = np.abs(fix).mean() or 1.0
     mov, fix = mov / (np.abs(mov).mean() or 1.0), fix / scale
     inner = [slice(i.start - o.start, i.stop - o.start) for i, o in zip(box, outer, strict=True)]
-    shifts = np.zeros((len(mov), 2)) if start is None else np.array(start, float)
-    for number, level in enumerate(_LEVELS):
-        blur = np.maximum(level / pixel, 0.5)
-        one = _Level(mov, fix, wei, inner, blur, window / pixel, pixel, alike)
-        if number == 0 and start is None:
-            shifts = _searched(one, smoothness, reach)
+
+    def blurred(level: float) -> _Level:
+        return _Level(mov, fix, wei, inner, np.maximum(level / pixel, 0.5), window / pixel, pixel, alike)
+
+    shifts = _searched(blurred(_SEARCHED), smoothness, reach) if start is None else np.array(start, float)
+    for level in _LEVELS:
+        one = blurred(level)
         for _ in range(_STEPS):
             gradient, information = one.step(shifts)
             step = _regularised(shifts, gradient, information, smoothness, 2 * reach)

@@ -7,7 +7,7 @@ from cord.moving_slices import SHAPE, SIZE, around, drawn, noisy, rms, true_shif
 from neuraxis.numerics.slice_shifts import shifted, slice_shifts
 
 STILL = np.zeros((SHAPE[2], 2))
-CASES = [(amplitude, alone) for amplitude in (0.1, 1.0) for alone in (False, True)] + [(2.5, False)]
+CASES = [(amplitude, alone) for amplitude in (0.1, 1.0) for alone in (False, True)] + [(2.5, False), (2.0, True)]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from neuraxis.cord.motion.outliers import filled, outlying
+from neuraxis.cord.motion.outliers import filled, lost, outlying
 from neuraxis.cord.motion.quality import WINDOW, quality
 from neuraxis.cord.motion.volumes import check_axial, classes
 from neuraxis.numerics.slice_shifts import beyond, shifted, slice_shifts
@@ -18,6 +18,15 @@ _NAMED = 10
 
 _SLOWLY = 0.6
 """What lies between the means of two contrasts (eddy currents, fluid) changes less from slice to slice than the cord moves."""
+
+_SETTLED = 1.0
+"""A slice that a round moved by more along an axis may not have been at the right place before; mm, as far as the search's steps."""
+
+_WIDE = 2.0
+"""Slices that were just flagged are searched for so much further: two that are within reach of the middle may be twice as far apart."""
+
+_MOST = 3
+"""No more than so many times the rounds that were asked for."""
 
 
 def slicewise(
@@ -37,8 +46,14 @@ def slicewise(
     The cord moves in the axial plane, otherwise at each vertebra and at each moment (breathing, swallowing), so every slice of
     every volume gets its own shift (see `numerics.slice_shifts`): across contrasts, held to its neighbours' by as much as it
     does not show its own. Volumes that look alike are laid on their own robust mean, which is made again from the
-    corrected ones in every round; the mean of b = 0 is then laid on the mean of the diffusion-weighted ones, slice by slice, and its
-    shifts are added to theirs. Every slice is interpolated once, from the data as they were (cubic splines, in plane).
+    corrected ones in every round. A volume that is searched for is laid on the mean of the others as they lie by then: where slices
+    moved by millimetres, each at its own time, the mean holds faint copies of every one of them, and a volume would find its own.
+    Volumes with a slice that a round moved by more than 1 mm, or that was just flagged, are searched for again in the next.
+    A slice's shifts are such that their mean over time is 0.
+    The mean of b = 0 is then laid on the mean of the diffusion-weighted ones, slice by slice, and its
+    shifts are added to theirs. What the two means lie apart by may change from slice to slice as a contrast does (slowly), and as
+    means of so few places do: by the variance over time of what neighbouring slices moved apart, over the number of volumes.
+    Every slice is interpolated once, from the data as they were (cubic splines, in plane).
     Slices that lost signal, have too much of it (a spike, a first volume before the steady state) or are unlike the mean are flagged,
     the signal judged among volumes with about the same b-value: their shifts come from the slices beside them, or from the volumes
     before and after where half of the volume is lost, and their numbers stay in the data.
@@ -55,7 +70,7 @@ def slicewise(
     denoised
         The series with less noise, taken in its place where it is there.
     rounds
-        How many times the mean is made; at least 1.
+        How many times the mean is made; at least 1. Rounds that search for a volume again come on top, up to three times as many in all.
     group
         So many consecutive volumes that look alike are averaged and moved together; at least 1. More for very noisy data.
     smoothness
@@ -98,7 +113,8 @@ def slicewise(
         found, targets[kind], bad, far[chosen] = _alike(data[..., chosen], weights, size, rounds, group, smoothness, reach, deviates, b_values)
         shifts[chosen], outlier[:, chosen] = found, bad
     if len(kinds) > 1:
-        between = slice_shifts(targets["b0"], targets["diffusion"], weights, size, smoothness=_SLOWLY * smoothness, reach=reach)
+        slowly = float(np.hypot(_SLOWLY * smoothness, _scattered(shifts, outlier, kinds, group)))
+        between = slice_shifts(targets["b0"], targets["diffusion"], weights, size, smoothness=slowly, reach=reach)
         shifts[kinds["b0"]] += between
         far[kinds["b0"]] |= beyond(between, reach)
         targets["b0"] = shifted(targets["b0"], between, size)
@@ -118,25 +134,75 @@ def _alike(
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Shifts (T, Z, 2) of volumes that look alike, their mean after it, which slices are outliers (Z, T), and which went too far (T, Z)."""
     number = data.shape[3]
-    groups = np.array_split(np.arange(number), max(1, round(number / group)))
+    groups = np.array_split(np.arange(number), _groups(number, group))
     shifts, outlier = np.zeros((number, data.shape[2], 2)), np.zeros((data.shape[2], number), bool)
-    corrected = data
     if number == 1:
         return shifts, data[..., 0], outlier, outlier.T
-    for turn in range(rounds):
-        target = robust_mean(corrected, outlier)
+    corrected, far, searching, suspect, refined = data.copy(), outlier.T, np.ones(number, bool), np.zeros(number, bool), 0
+    for _ in range(_MOST * rounds):
+        before, flagged, target, others = shifts.copy(), outlier, robust_mean(corrected, outlier), _Others(corrected, outlier)
         for members in groups:
-            one = data[..., members].mean(-1)
-            start = None if turn == 0 else shifts[members[0]]
+            search, wide = searching[members].any(), _WIDE if suspect[members].any() else 1.0
             shifts[members] = slice_shifts(
-                one, target, weights, size, smoothness=smoothness, reach=reach, window=WINDOW, alike=True, start=start
-            )
+                data[..., members].mean(-1), others.without(members) if search else target, weights, size,
+                smoothness=smoothness, reach=wide * reach, window=WINDOW, alike=True, start=None if search else shifts[members[0]],
+            )  # fmt: skip
+            for t in members:
+                others.put(t, shifted(data[..., t], shifts[t], size))
+        outlier = outlying(others.data, robust_mean(others.data, outlier), weights, deviates, b_values)
+        kept = _kept(outlier)
+        shifts -= np.einsum("tzi,zt->zi", shifts, kept) / kept.sum(1)[:, None]
         far = beyond(shifts, reach)
-        shifts = filled(shifts, outlier)
         corrected = np.stack([shifted(data[..., t], shifts[t], size) for t in range(number)], -1)
-        outlier = outlying(corrected, robust_mean(corrected, outlier), weights, deviates, b_values)
-    shifts = filled(shifts, outlier)
-    return shifts, robust_mean(corrected, outlier), outlier, far
+        refined = 0 if searching.any() else refined + 1
+        suspect = (outlier & ~flagged).any(0) & ~lost(outlier)
+        searching = suspect | ((np.abs(shifts - before).max(-1).T > _SETTLED) & ~outlier).any(0) & ~lost(outlier)
+        if refined >= rounds - 1 and not searching.any():
+            break
+    return filled(shifts, outlier), robust_mean(corrected, outlier), outlier, far
+
+
+class _Others:
+    """The mean of volumes that move one after another, without those that are to be laid on it."""
+
+    def __init__(self, data: Array, outlier: Array) -> None:
+        self.data, self.kept = data, _kept(outlier)
+        self.total = np.einsum("xyzt,zt->xyz", data, self.kept)
+
+    def without(self, members: Array) -> Array:
+        """Mean of the others; of all in a slice in which no other counts."""
+        own = self.kept[:, members]
+        number, left = self.kept.sum(1), self.kept.sum(1) - own.sum(1)
+        rest = self.total - np.einsum("xyzt,zt->xyz", self.data[..., members], own)
+        return np.where(left > 0, rest / np.maximum(left, 1), self.total / number).astype(np.float32)
+
+    def put(self, volume: int, made: Array) -> None:
+        """The volume lies as `made` from now on."""
+        self.total += self.kept[:, volume] * (made - self.data[..., volume])
+        self.data[..., volume] = made
+
+
+def _scattered(shifts: Array, outlier: Array, kinds: dict[str, Array], group: int) -> float:
+    """Standard deviation by which the means of two kinds of volumes lie apart otherwise in one slice than in the next; mm.
+
+    Each mean lies where its few volumes lay on average. How much the jumps between neighbouring slices of the shifts (T, Z, 2) vary
+    over time tells how far off that is: one variance for both kinds, since one of them may have a single volume.
+    """
+    known = ~(outlier | lost(outlier)).T
+    both = (known[:, 1:] & known[:, :-1])[..., None]
+    jumps, square, freedom, share = np.diff(shifts, axis=1), 0.0, 0, 0.0
+    for chosen in kinds.values():
+        weight, jump = both[chosen], jumps[chosen]
+        mean = (weight * jump).sum(0) / np.maximum(weight.sum(0), 1)
+        square += float((weight * (jump - mean) ** 2).sum())
+        freedom += 2 * int(np.maximum(weight.sum(0) - 1, 0).sum())
+        share += 1 / _groups(len(chosen), group)
+    return float(np.sqrt(share * square / max(freedom, 1)))
+
+
+def _groups(number: int, group: int) -> int:
+    """Into how many groups of about `group` so many volumes are split."""
+    return max(1, round(number / group))
 
 
 def _warn_of(far: Array, reach: float) -> None:
@@ -154,5 +220,10 @@ def _warn_of(far: Array, reach: float) -> None:
 
 def robust_mean(data: Array, outlier: Array) -> Array:
     """Mean over time of (X, Y, Z, T) without outlying slices (Z, T); a slice that is always outlying keeps all."""
-    weight = np.where(outlier.all(1, keepdims=True), 1.0, ~outlier).astype(np.float32)
+    weight = _kept(outlier).astype(np.float32)
     return np.einsum("xyzt,zt->xyz", data, weight) / weight.sum(1)
+
+
+def _kept(outlier: Array) -> Array:
+    """Weight of every slice and volume (Z, T) in a mean: 0 for outliers, but a slice that is always outlying keeps all."""
+    return np.where(outlier.all(1, keepdims=True), 1.0, ~outlier)
