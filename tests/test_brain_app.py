@@ -23,7 +23,7 @@ MADE = {
     "from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz", "from-T1w_to-MNI152NLin2009cAsym_mode-image_desc-overlap_xfm.tsv",
     "space-T1w_seg-regions_dseg.nii.gz", "space-T1w_seg-regions_dseg.tsv", "space-T1w_seg-regions_probseg.nii.gz",
     "space-T1w_seg-regions_trust.tsv", "from-MEGRE_to-T1w_mode-points_xfm.tsv", "seg-regions_dseg.nii.gz", "seg-regions_dseg.tsv",
-    "seg-regions_probseg.nii.gz", "seg-regions_trust.tsv", "seg-regions_stats.tsv", "space-MEGRE_desc-brain_T1w.nii.gz",
+    "seg-regions_probseg.nii.gz", "seg-regions_trust.tsv", "seg-regions_stats.tsv",
     "from-MNI152NLin2009cAsym_to-MEGRE_mode-image_xfm.nii.gz", "from-MEGRE_to-MNI152NLin2009cAsym_mode-image_xfm.nii.gz",
     "from-MEGRE_to-MNI152NLin2009cAsym_mode-image_desc-overlap_xfm.tsv",
 }  # fmt: skip
@@ -116,6 +116,18 @@ def test_labels_of_other_hands_take_the_place_of_the_atlas(head, tmp_path):
 
 
 @pytest.mark.slow
+def test_labels_of_the_t1w_by_other_hands_go_before_a_registration(head, tmp_path):
+    image = nibabel.load(head / "sub-01/anat/sub-01_T1w.nii.gz")
+    given = tmp_path / "labels/sub-01/anat/sub-01_T1w_dseg.nii.gz"
+    given.parent.mkdir(parents=True)
+    nibabel.save(nibabel.Nifti1Image(np.full(image.shape, 11, np.uint8), image.affine), given)
+    for more, method in (((), "from_template"), (("--derivatives", tmp_path / "labels"), "from_t1w")):
+        done = neuraxis(head, tmp_path / "out", "participant", *ASKED, "--dry-run", *more)
+        (line,) = [one.split() for one in done.stdout.splitlines() if one.strip().startswith("regions ")]
+        assert line[1] == method and line[2:] == ["will", "run"]
+
+
+@pytest.mark.slow
 def test_without_a_t1w_the_gradient_echo_is_registered_itself(head, tmp_path):
     bids = tmp_path / "bids"
     shutil.copytree(head, bids)
@@ -137,7 +149,7 @@ def test_without_a_t1w_the_gradient_echo_is_registered_itself(head, tmp_path):
     nibabel.save(nibabel.Nifti1Image(data, share.grid.matrix), path)
     path.with_name("mine_space-MNI152NLin2009cAsym_dseg.tsv").write_text("index\tname\n" + "".join(f"{n}\t{t}\n" for n, t in spots.items()))
     done = neuraxis(bids, tmp_path / "out", "participant", *ASKED, "--atlas", path)
-    assert "Regions of the brain" in done.stderr and "Registration to the template" not in done.stderr
+    assert "Regions of the brain" in done.stderr and "gradient echo to the template" not in done.stderr
     mine = _labels(anat / "sub-01_seg-regions_dseg.nii.gz")
     assert set(np.unique(mine)) == {0, 4001} and _rows(anat / "sub-01_seg-regions_dseg.tsv") == [{"index": "4001", "name": "left Spot"}]
     a, b = mine == 4001, found == 10
