@@ -169,7 +169,8 @@ ROWS = (
             **{axis: Column("1", f"element of the matrix that {axis} is multiplied by; world RAS+") for axis in "xyz"},
             "shift": Column("mm", "element that is added; world RAS+"),
             "overlap": Column("1", "Dice overlap of both brains, where this image has voxels"),
-            "trusted": Column("", "whether it is large enough: 1 or 0", whole=True),
+            "stretch": Column("1", "logarithm by which the T1w would fit better longer or shorter in some direction; large for another head's"),
+            "trusted": Column("", "whether the overlap is large and the stretch small enough: 1 or 0", whole=True),
         },
     ),
     row(

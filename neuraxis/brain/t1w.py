@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
 
-from neuraxis.brain.head import mask_on, on, overlap, working_grid
+from neuraxis.brain import atlas
+from neuraxis.brain.head import cut_along, mask_on, on, overlap, working_grid
 from neuraxis.brain.labels import matrix_of
 from neuraxis.numerics.deformation import affine
 from neuraxis.numerics.registration import first_guess, resampled
@@ -42,12 +44,13 @@ def t1w_brain(homogeneous_magnitude: Volume, t1w_mask: Volume) -> Volume:
 
 
 def t1w_position(
-    combined_magnitude: Volume, mask: Volume, t1w_brain: Volume, t1w_mask: Volume, *, least_overlap: float = 0.9
+    combined_magnitude: Volume, mask: Volume, t1w_brain: Volume, t1w_mask: Volume, *, least_overlap: float = 0.9, most_stretch: float = 0.05
 ) -> Table:
     """Rigid motion from this image to the session's T1w, by mutual information.
 
     Begins where both lie in the scanner; if the brains overlap better after a turn and a shift that fit their outlines, there. From the
-    better of them greedy follows the mutual information of both images at 4 and 2 mm and at that of the image.
+    better of them greedy follows the mutual information of both images at 4 and 2 mm and at that of the image. Of whole brains an affine map from
+    there tells whether it is one head: two images of one differ by less than 1 % in size along any direction, two heads by much more.
 
     Parameters
     ----------
@@ -61,14 +64,17 @@ def t1w_position(
         The brain in it; bool, (X, Y, Z).
     least_overlap
         Overlap (Dice) of both brains, where this image has voxels, below which there is a warning; 0 to 1.
+    most_stretch
+        Share by which the T1w would fit better if it were longer or shorter in some direction, above which there is a warning; above 0.
 
     Returns
     -------
-    Four rows: the matrix from a place here to the place in the T1w; RAS+ mm. With the overlap of the brains, in every row.
+    Four rows: the matrix from a place here to the place in the T1w; RAS+ mm. With the overlap of the brains and the stretch
+    (NaN where a part of the brain is in view only, or the brains do not overlap), in every row.
 
     Raises
     ------
-    ValueError: a mask is empty, the knob is outside its range, or the registration fails.
+    ValueError: a mask is empty, a knob is outside its range, or the registration fails.
 
     References
     ----------
@@ -77,6 +83,8 @@ def t1w_position(
     """
     if not 0 <= least_overlap <= 1:
         raise ValueError(f"least_overlap must be 0 to 1, not {least_overlap}")
+    if not most_stretch > 0:
+        raise ValueError(f"most_stretch must be above 0, not {most_stretch}")
     if not mask.data.any() or not t1w_mask.data.any():
         raise ValueError("a mask of the brain is empty")
     grid = working_grid(mask)
@@ -100,8 +108,20 @@ def t1w_position(
             "T1w of another head, or cropped? Look at the regions before they are used",
             stacklevel=2,
         )
+    stretch = math.nan
+    if agreement >= least_overlap and not any(cut_along(one, atlas.template()) is not None for one in (mask, t1w_mask)):
+        better = affine([inside], [t1w_brain], motion, metric="NMI", iterations=(100, 50, 10))
+        sizes = np.linalg.svd((better @ np.linalg.inv(motion))[:3, :3], compute_uv=False)
+        stretch = float(np.abs(np.log(sizes)).max())
+    if stretch > most_stretch:
+        warnings.warn(
+            f"the session's T1w would have to be stretched by {100 * stretch:.0f} % to fit ({100 * most_stretch:g} % is allowed): is it the T1w of "
+            "another head? Look at the regions before they are used",
+            stacklevel=2,
+        )
+    sure = agreement >= least_overlap and not stretch > most_stretch
     columns = {name: motion[:, axis] for axis, name in enumerate(("x", "y", "z", "shift"))}
-    return Table.of(columns | {"overlap": [agreement] * 4, "trusted": [int(agreement >= least_overlap)] * 4})
+    return Table.of(columns | {"overlap": [agreement] * 4, "stretch": [stretch] * 4, "trusted": [int(sure)] * 4})
 
 
 def t1w_aligned(t1w_position: Table, t1w_brain: Volume, mask: Volume) -> Volume:

@@ -1,15 +1,18 @@
 """The session's T1w on the voxels of a gradient echo, and as a channel of the group's template."""
 
+import contextlib
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 from documented import check_documented
+from scipy.spatial.transform import Rotation
 
-from neuraxis.brain.t1w import lesion_from_t1w, t1w_aligned
+from neuraxis.brain import atlas
+from neuraxis.brain.t1w import lesion_from_t1w, t1w_aligned, t1w_position
 from neuraxis.cohort_processes import Member, held, prepare
-from neuraxis.numerics.deformation import moved, places_of
+from neuraxis.numerics.deformation import moved, places_of, sampled
 from neuraxis.table import Table
 from neuraxis.volume import Grid, Volume
 
@@ -59,6 +62,42 @@ def test_it_is_seen_where_the_motion_says_whatever_the_axes(codes):
     assert found.grid.same_as(image.grid) and not found.data[~inside].any()
     assert np.abs(found.data - wanted)[inside].max() < 1.5, "of 35: linear interpolation, and the mean over slices of 2 mm"
     assert np.corrcoef(found.data[inside], wanted[inside])[0, 1] > 0.999
+
+
+def seen(voxel, turn, stretch=1.0):
+    """The template's brain in a scanner, turned and made longer from right to left; and where it is."""
+    reference = atlas.template()
+    size = np.array(reference.grid.shape) * reference.grid.voxel_size
+    matrix = np.diag([*voxel, 1.0])
+    matrix[:3, 3] = reference.grid.matrix[:3, 3]
+    grid = Grid.of(tuple(int(n) for n in np.ceil(size / voxel)), matrix)
+    image = sampled(reference, (places_of(grid) / [stretch, 1, 1]) @ turn.T)
+    return Volume(image, grid), Volume(image > 0, grid)
+
+
+@pytest.mark.parametrize("stretch", [1.0, 1.02, 1.1])
+def test_a_head_that_would_have_to_be_stretched_is_another(stretch):
+    turn = Rotation.from_euler("xyz", (4, -3, 6), degrees=True).as_matrix()
+    t1w, t1w_mask = seen((2.5, 2.5, 2.5), turn)
+    magnitude, mask = seen((2.5, 2.5, 3.0), np.eye(3), stretch)
+    dark = Volume(np.where(mask.data, 1.5 * magnitude.data.max() - magnitude.data, 0).astype(np.float32), mask.grid)
+    with pytest.warns(UserWarning, match="stretched by") if stretch > 1.05 else contextlib.nullcontext():
+        found = t1w_position(dark, mask, t1w, t1w_mask)
+    assert (found["overlap"] > 0.9).all() and found["trusted"].all() == (stretch < 1.05)
+    assert found["stretch"][0] == pytest.approx(abs(np.log(stretch)), abs=0.015)
+
+
+def test_of_a_part_of_the_brain_the_stretch_is_not_told():
+    t1w, t1w_mask = seen((3, 3, 3), np.eye(3))
+    part = Volume(np.ascontiguousarray(t1w.data[..., 20:36]), Grid.of((*t1w.data.shape[:2], 16), t1w.grid.matrix @ _up(20)))
+    found = t1w_position(part, Volume(part.data > 0, part.grid), t1w, t1w_mask)
+    assert np.isnan(found["stretch"]).all() and found["trusted"].all()
+
+
+def _up(slices):
+    matrix = np.eye(4)
+    matrix[2, 3] = slices
+    return matrix
 
 
 def test_the_template_takes_it_whatever_its_brightness(tmp_path):
