@@ -44,11 +44,12 @@ _BENT_BY, _BENT_OVER = 2.5, 18.0
 
 @dataclass(frozen=True)
 class Person:
-    """A simulated head on its working grid, its labels and true susceptibility on the grid of the images, and where its places come from."""
+    """A simulated head on its working grid, its labels, true and noisy susceptibility on the grid of the images, and where its places come from."""
 
     head: Head
     truth: Volume
     chi: Volume
+    image: Volume
     turn: np.ndarray
     bend: Volume | None
 
@@ -82,8 +83,8 @@ def head_of(path: Path, number: int, voxel: float, bend: bool = False) -> Person
     mask = Volume(truth.data > 0, truth.grid)
     gre = spoiled(seen(painted(labels, GRE), edges, turn), mask.data, 3, rng)
     true = seen(painted(labels, CHI), edges, turn)
-    chi = ((true.data + 0.02 * rng.standard_normal(true.data.shape)) * mask.data).astype(np.float32)
-    return Person(Head.of(gre, mask, Volume(chi, gre.grid), voxel=voxel), truth, true, turn, displacement)
+    chi = Volume(((true.data + 0.02 * rng.standard_normal(true.data.shape)) * mask.data).astype(np.float32), gre.grid)
+    return Person(Head.of(gre, mask, chi, voxel=voxel), truth, true, chi, turn, displacement)
 
 
 def told_of(maps: dict[str, Deformation], people: dict[str, Person], grid: Grid, brain: np.ndarray) -> dict[str, float]:
@@ -92,8 +93,8 @@ def told_of(maps: dict[str, Deformation], people: dict[str, Person], grid: Grid,
     there = {name: found.there(places) for name, found in maps.items()}
     origins = np.stack([people[name].origin(one[brain]) for name, one in there.items()])
     told = {"apart": float(np.sqrt(((origins - origins.mean(axis=0)) ** 2).sum(-1).mean()))}
-    heads = {name: one.head for name, one in people.items()}
-    bright, chi = (np.mean([sampled(heads[name].channels[n], one) for name, one in there.items()], axis=0) for n in (0, 1))
+    bright = np.mean([sampled(people[name].head.channels[0], one) for name, one in there.items()], axis=0)
+    chi = np.mean([sampled(people[name].image, one) for name, one in there.items()], axis=0)
     told["sharpness"] = float(np.linalg.norm(np.gradient(bright, *grid.voxel_size), axis=0)[brain].mean() / bright[brain].mean())
     for name in NUCLEI:
         share = np.mean([share_at(people[head].truth, SCORED[name], one) for head, one in there.items()], axis=0)
