@@ -147,8 +147,8 @@ def prepare(task: Task) -> Prepared:
         content = images.content_hash(unit.paths())
         keys |= dict.fromkeys(kind.images(unit), f"{content}, {unit.reading}" if unit.reading else content)
     keys |= _template_keys(kind) | {name: images.content_hash([path]) for name, path in given.items()}
-    handed = {name for step in kind.pipeline.steps for name in step.handed if any(_handed(task, other, name, folders) for other in unit.before)}
-    plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, targets(kind.pipeline, options), facts.lacking, handed)
+    wanted = targets(kind.pipeline, options)
+    plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, wanted, facts.lacking, _handed(task, folders))
     for name, why in plan.missing.items():
         if name in options.outputs:
             hint = f"It is taken from {', '.join(one.name for one in unit.before)}: did they run?" if unit.before else ""
@@ -261,9 +261,12 @@ def store_of(task: Task, unit: Unit, facts: Facts) -> UnitStore:
     )
 
 
-def _handed(task: Task, other: Unit, name: str, folders: Sequence[Path]) -> dict[str, Path]:
-    """The file of an artifact of another unit, by its name, where it was given by hand."""
-    return store_of(task, other, kind_of(other).facts(other)).find_given(folders, [name])
+def _handed(task: Task, folders: Sequence[Path]) -> set[str]:
+    """What the units before were given by hand, of what goes before the other methods then."""
+    unit = task.unit
+    names = [name for step in kind_of(unit).pipeline.steps for name in step.handed]
+    stores = (store_of(task, other, kind_of(other).facts(other)) for other in unit.before if names)
+    return {name for store in stores for name in store.find_given(folders, names)}
 
 
 def _findings(task: Task, other: Unit, folders: Sequence[Path]) -> Callable[[str], Any]:
@@ -272,8 +275,8 @@ def _findings(task: Task, other: Unit, folders: Sequence[Path]) -> Callable[[str
     def found(name: str) -> Any:
         store = store_of(task, other, kind_of(other).facts(other))
         if name == "region_names":
-            return names_beside(_handed(task, other, "t1w_regions", folders)).get(name)
-        files = [path for path in (_handed(task, other, name, folders).get(name), *store.paths(name)) if path and path.exists()]
+            return names_beside(store.find_given(folders, ["t1w_regions"])).get(name)
+        files = [path for path in (store.find_given(folders, [name]).get(name), *store.paths(name)) if path and path.exists()]
         if not files:
             return None
         if ARTIFACTS[name].kind == "warp":
