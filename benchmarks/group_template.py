@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from brain_atlas import labels_of  # noqa: E402
 from brain_regions import CHI, GRE, NUCLEI, SCORED, painted, seen, spoiled, with_nuclei  # noqa: E402
 
-from neuraxis.brain.group_mean import Head, Laid, judged  # noqa: E402
+from neuraxis.brain.group_mean import Head, Laid, judged, measured_at  # noqa: E402
 from neuraxis.brain.group_template import build, common_size, iterations_in, lay, onto_mni, template_grid  # noqa: E402
 from neuraxis.numerics.deformation import Deformation, displacement_at, moved, places_of, sampled  # noqa: E402
 from neuraxis.volume import Grid, Volume  # noqa: E402
@@ -94,7 +94,8 @@ def told_of(maps: dict[str, Deformation], people: dict[str, Person], grid: Grid,
     origins = np.stack([people[name].origin(one[brain]) for name, one in there.items()])
     told = {"apart": float(np.sqrt(((origins - origins.mean(axis=0)) ** 2).sum(-1).mean()))}
     bright = np.mean([sampled(people[name].head.channels[0], one) for name, one in there.items()], axis=0)
-    chi = np.mean([sampled(people[name].image, one) for name, one in there.items()], axis=0)
+    brains = {name: Volume(one.truth.data > 0, one.truth.grid) for name, one in people.items()}
+    chi = np.mean([measured_at(people[name].image, brains[name], one)[0] for name, one in there.items()], axis=0)
     told["sharpness"] = float(np.linalg.norm(np.gradient(bright, *grid.voxel_size), axis=0)[brain].mean() / bright[brain].mean())
     for name in NUCLEI:
         share = np.mean([share_at(people[head].truth, SCORED[name], one) for head, one in there.items()], axis=0)

@@ -19,7 +19,7 @@ from neuraxis.bids.derivatives import name_of, read_json, write_atomically, writ
 from neuraxis.bids.nifti import image_bytes, read_image, warp_bytes
 from neuraxis.brain import group_mean, group_template
 from neuraxis.brain.head import working_grid
-from neuraxis.numerics.deformation import Deformation
+from neuraxis.numerics.deformation import Deformation, places_of
 from neuraxis.volume import Array, Grid, Volume
 
 LABEL = "group"
@@ -188,6 +188,7 @@ def bring(payload: tuple[Path, Member, Path, Path, Path, Array, str, str], threa
     lay((head_path, template_path, path, start, digest, group_template.EARLY + 1), threads)
     template, laid = read_template(template_path), read_laid(read_head(head_path), path)
     grid, written, own = template.mask.grid, [], member.entities
+    there = laid.map.there(places_of(grid))
     magnitude, mask = _even(out, member)
     for name in (one for one in MAPS if one in member.files):
         volume = magnitude if name == "combined_magnitude" else read_image(out / member.files[name], ARTIFACTS[name])
@@ -195,11 +196,7 @@ def bring(payload: tuple[Path, Member, Path, Path, Path, Array, str, str], threa
         if name.startswith("chi") and "chi_mask" in member.files:
             known = read_image(out / member.files["chi_mask"], ARTIFACTS["chi_mask"])
         volume = _level(name, volume, mask)
-        where = np.asarray(known.data, np.float32)
-        share = group_mean.warped(Volume(where, known.grid), laid.map, grid).data
-        data = group_mean.warped(Volume(np.asarray(volume.data, np.float32) * where, volume.grid), laid.map, grid).data
-        inside = share > 0.5
-        data = np.where(inside, data / np.maximum(share, 0.5), 0).astype(np.float32)
+        data, inside = group_mean.measured_at(volume, known, there)
         keep(path.with_name(f"{member.name}_{name}.npz"), data=data, known=inside)
         row = ARTIFACTS[name].file
         assert row is not None

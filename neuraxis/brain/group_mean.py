@@ -10,7 +10,7 @@ import numpy as np
 
 from neuraxis.brain.head import mask_on, on, working_grid
 from neuraxis.numerics.deformation import Deformation, places_of, sampled
-from neuraxis.numerics.registration import correlation
+from neuraxis.numerics.registration import continued, correlation
 from neuraxis.volume import Array, Grid, Volume
 
 scipy = lazy.load("scipy")
@@ -98,11 +98,44 @@ def _slabs(grid: Grid) -> Iterator[tuple[Array, tuple[slice, ...]]]:
 
 
 def warped(volume: Volume, found: Deformation, grid: Grid) -> Volume:
-    """A volume of the head on a grid of the template, interpolated once."""
+    """A volume of the head on a grid of the template, interpolated once, linearly."""
     data = np.zeros(grid.shape, np.float32)
     for here, where in _slabs(grid):
         data[where] = sampled(volume, found.there(here))
     return Volume(data, grid)
+
+
+def measured_at(volume: Volume, mask: Volume, places: Array) -> tuple[Array, Array]:
+    """A map at places of its world, by cubic splines, and which of the places lie in its mask.
+
+    Between voxels of 0.9 x 0.9 x 1.5 mm linear interpolation lowers the mean susceptibility of the deep nuclei by 3 to 8 per cent,
+    cubic splines by 2 at most (a simulated head, true places). What lies at the mask's edge is not mixed with what lies beyond it:
+    there the map goes on with its nearest voxels. No value leaves the range of the map.
+
+    Parameters
+    ----------
+    volume
+        Any unit; (X, Y, Z).
+    mask
+        Where it is known: above 0.5; (X, Y, Z), not empty.
+    places
+        RAS+ mm; (..., 3).
+
+    Returns
+    -------
+    Values, 0 outside the mask, and what is inside, bool; (...).
+
+    Raises
+    ------
+    ValueError: the mask is empty.
+    """
+    known = np.asarray(mask.data, np.float32) > 0.5
+    if not known.any():
+        raise ValueError("the mask of the map is empty")
+    inside = sampled(Volume(known.astype(np.float32), mask.grid), places) > 0.5
+    values = sampled(continued(volume, known), places, order=3)
+    low, high = (limit(np.asarray(volume.data)[known]) for limit in (np.min, np.max))
+    return np.where(inside, values.clip(low, high), 0).astype(np.float32), inside
 
 
 def reshaped(template: Template, drift: Volume) -> Template:

@@ -78,6 +78,14 @@ def resampled(volume: Volume, grid: Grid, motion: Array, *, order: int = 1, outs
     )  # fmt: skip
 
 
+def continued(volume: Volume, mask: Array) -> Volume:
+    """The values in the mask (bool, not empty), and beyond it those of the nearest voxel in it; float32."""
+    nearest = scipy.ndimage.distance_transform_edt(
+        ~mask, sampling=volume.grid.voxel_size, return_distances=False, return_indices=True
+    )
+    return Volume(np.asarray(volume.data, np.float32)[tuple(nearest)], volume.grid)
+
+
 def correlation(a: Array, b: Array) -> float:
     """Pearson's correlation of two sets of numbers; 0 where one of them is constant."""
     a, b = a.astype(float) - a.mean(dtype=float), b.astype(float) - b.mean(dtype=float)

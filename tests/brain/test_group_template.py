@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from neuraxis.brain.group_mean import Head, Laid, Template, judged, mean_of, reshaped, sharpness, summaries, warped
+from neuraxis.brain.group_mean import (
+    Head,
+    Laid,
+    Template,
+    judged,
+    mean_of,
+    measured_at,
+    reshaped,
+    sharpness,
+    summaries,
+    warped,
+)
 from neuraxis.brain.group_template import build, coarser, common_size, onto_mni, rigid_part, shape_of, template_grid
 from neuraxis.numerics.deformation import Deformation, places_of
 from neuraxis.volume import Grid, Volume
@@ -89,6 +100,27 @@ def test_warping_takes_the_value_at_the_place_of_the_head():
     data = warped(head, found, GRID).data
     core = (slice(8, -8),) * 3
     assert data[core] == pytest.approx(places_of(GRID)[..., 0][core], abs=1e-4)
+
+
+def test_a_map_keeps_its_contrast_and_its_edge_between_voxels():
+    grid = Grid.of((40, 36, 30), np.array([[0.9, 0.1, 0, -18], [-0.1, 0.9, 0, -14], [0, 0, 1.5, -22], [0, 0, 0, 1.0]]))
+    here = places_of(grid)
+
+    def wave(places):
+        return np.cos(places @ np.array([1.0, 0.8, 0.5]))
+
+    known = np.linalg.norm(here, axis=-1) < 15
+    chi, mask = Volume(np.where(known, 1 + wave(here), -50).astype(np.float32), grid), Volume(known.astype(np.float32), grid)
+    there = here[2:-2, 2:-2, 2:-2] + 0.5 * (grid.matrix[:3, :3] @ np.ones(3))
+    values, inside = measured_at(chi, mask, there)
+    core = np.linalg.norm(there, axis=-1) < 12
+    truth = wave(there)[core]
+    assert inside[core].all() and not inside[np.linalg.norm(there, axis=-1) > 17].any()
+    slope = np.dot(values[core] - 1, truth) / np.dot(truth, truth)
+    assert slope == pytest.approx(1, abs=0.02), "half way between voxels linear interpolation leaves 0.78 of this wave"
+    assert np.all(values[~inside] == 0) and values[inside].min() >= 0, "nothing of what lies beyond the mask"
+    with pytest.raises(ValueError, match="empty"):
+        measured_at(chi, Volume(0 * mask.data, grid), there)
 
 
 def test_a_coarser_map_is_the_same_map():

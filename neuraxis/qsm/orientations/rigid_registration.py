@@ -8,7 +8,7 @@ import warnings
 import lazy_loader as lazy
 import numpy as np
 
-from neuraxis.numerics.registration import correlation, resampled, rigid
+from neuraxis.numerics.registration import continued, correlation, resampled, rigid
 from neuraxis.table import Table
 from neuraxis.volume import Array, Volume, Volumes
 
@@ -93,8 +93,8 @@ def rigid_registration(
             if not (here & inside).any():
                 raise ValueError(f"orientation {one + 1} does not meet the first after the registration")
             masks[..., one] = here
-            fields[here, one] = resampled(_continued(field, known), grid, motion, order=3, outside=None)[here]
-            noises[here, one] = resampled(_continued(noise, known), grid, motion, outside=None)[here]
+            fields[here, one] = resampled(continued(field, known), grid, motion, order=3, outside=None)[here]
+            noises[here, one] = resampled(continued(noise, known), grid, motion, outside=None)[here]
         both = inside & masks[..., one]
         rows.append(_position(motion, one + 1, correlation(first.data[both], magnitudes[both, one])))
         if rows[-1]["correlation"] < least_correlation:
@@ -106,14 +106,6 @@ def rigid_registration(
             )
     table = Table.of_rows(rows)
     return Volume(magnitudes, grid), Volume(fields, grid), Volume(masks, grid), Volume(noises, grid), table
-
-
-def _continued(volume: Volume, mask: Array) -> Volume:
-    """The values in the mask, and beyond it those of the nearest voxel in it."""
-    nearest = scipy.ndimage.distance_transform_edt(
-        ~mask, sampling=volume.grid.voxel_size, return_distances=False, return_indices=True
-    )
-    return Volume(np.asarray(volume.data, np.float32)[tuple(nearest)], volume.grid)
 
 
 def _position(motion: Array, number: int, agreement: float) -> dict[str, float]:
