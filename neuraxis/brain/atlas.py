@@ -83,16 +83,28 @@ def _read(name: str) -> tuple[Array, Array]:
         return np.asarray(image.dataobj), image.affine
 
 
+@functools.cache
+def _boxes() -> dict[int, tuple[slice, ...]]:
+    """Label -> the box within which its probability is not zero."""
+    names, _, _ = _slots()
+    found: dict[int, tuple[slice, ...]] = {}
+    for slot in np.moveaxis(names, -1, 0):
+        for number, box in enumerate(scipy.ndimage.find_objects(slot), 1):
+            if box is not None:
+                former = found.get(number, box)
+                found[number] = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(former, box, strict=True))
+    return dict(sorted(found.items()))
+
+
 def numbers() -> tuple[int, ...]:
     """The labels that the atlas has, rising."""
-    return tuple(int(n) for n in np.unique(_slots()[0]) if n)
+    return tuple(_boxes())
 
 
 def probability(number: int) -> Volume:
     """Probability of a label within the box where it is not zero; 0 to 1, (X, Y, Z)."""
     names, shares, grid = _slots()
-    where = (names == number).any(axis=-1)
-    box = tuple(slice(int(a.min()), int(a.max()) + 1) for a in np.nonzero(where))
+    box = _boxes()[number]
     found = np.where(names[box] == number, shares[box], 0).sum(axis=-1, dtype=np.float32) / np.float32(_SHARE)
     matrix = grid.matrix.copy()
     matrix[:3, 3] += matrix[:3, :3] @ [one.start for one in box]
