@@ -37,6 +37,7 @@ def opinion(grid: Grid) -> np.ndarray:
 
 @pytest.fixture
 def network(monkeypatch):
+    monkeypatch.setattr(learned, "_EDGE", 3.0)  # as fine as the image of these tests
     monkeypatch.setattr(learned.resources, "find", lambda name: name)
     monkeypatch.setattr(learned.nets, "classes", lambda model: MEANING)
     monkeypatch.setattr(learned.nets, "predict", lambda volume, model, **more: Volume(opinion(volume.grid), volume.grid))
