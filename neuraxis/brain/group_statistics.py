@@ -75,7 +75,8 @@ def region_models(rows: Table, people: Mapping[str, Mapping[str, Any]]) -> Table
 
         mean = b0 + b1 age + b2 [sex is M] + b3 [group is B] + ...
 
-    with everything else that is known of all participants of that question, so that each effect is adjusted for the others. A
+    with everything else that is known of all participants of that question, so that each effect is adjusted for the others, while three
+    degrees of freedom are left (few participants: adjusted_for says for what, age before sex before group). A
     participant counts once: runs, then sessions are averaged. Sessions are compared with the first one by the differences within
     participants. Values that are not trusted are left out. The p-values of one question are corrected (false discovery rate) over the
     regions, those of both halves together and of the middle for themselves, those of single halves for themselves.
@@ -137,7 +138,8 @@ def _between(means: Mapping[str, Mapping[str, float]], people: Mapping[str, Mapp
         adjusted, extra = [], [np.ones(len(known))]
         for name in others:
             more, _ = _columns(people_of, name)
-            if more and np.linalg.matrix_rank(np.column_stack([*extra, *columns, *more])) == len(extra) + len(columns) + len(more):
+            room = len(known) - len(extra) - len(columns) - len(more) >= _FREEDOM
+            if more and room and np.linalg.matrix_rank(np.column_stack([*extra, *columns, *more])) == len(extra) + len(columns) + len(more):
                 extra += more
                 adjusted.append(name)
         design = np.column_stack([*extra, *columns])

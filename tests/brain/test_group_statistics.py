@@ -12,6 +12,13 @@ from neuraxis.brain.group_statistics import region_models, region_outliers
 from neuraxis.table import Table
 
 RANDOM = np.random.default_rng(7)
+BEGIN = RANDOM.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order():
+    RANDOM.bit_generator.state = BEGIN
+
 
 
 def _rows(values, region="putamen", hemisphere="LR", trusted=None, session="", **more):
@@ -97,6 +104,17 @@ def test_an_effect_is_adjusted_for_what_else_is_known():
     half_known = people | {"sub-00": {"group": "young", "sex": "F"}}  # one age is not known
     assert _only(region_models(_table(_rows(values)), half_known), effect="group")["adjusted_for"] == "sex"
     assert _only(region_models(_table(_rows(values)), half_known), effect="age")["participants"] == 23
+
+
+def test_few_participants_are_adjusted_for_less():
+    age, values = np.array([20.0, 31, 45, 52, 66, 70]), RANDOM.normal(0.1, 0.02, 6)
+    people = {f"sub-{n:02d}": {"age": one, "sex": "FMMFFM"[n], "group": "ababab"[n]} for n, one in enumerate(age)}
+    table = region_models(_table(_rows(values)), people)
+    assert [_only(table, effect=one)["adjusted_for"] for one in ("age", "sex", "group")] == ["sex", "age", "age"]
+    design = np.column_stack([np.ones(6), np.array([one == "M" for one in "FMMFFM"], float), age])
+    assert _only(table, effect="age")["estimate"] == pytest.approx(np.linalg.lstsq(design, values, rcond=None)[0][2])
+    few = {who: people[who] for who in list(people)[:5]}
+    assert _only(region_models(_table(_rows(values[:5])), few), effect="age")["adjusted_for"] == ""
 
 
 def test_sex_that_is_the_same_as_the_group_cannot_be_told_from_it():
