@@ -69,7 +69,9 @@ def write_group(options: Options, records: list[dict[str, Any]]) -> None:
         steps += [_step("Template of the group", build), _step("Regions of the template", from_template)]
     cords = cohort_pam50.make(out, records)
     write_json(out / GROUP_RECORD, {"steps": steps})  # later runs of participants alone name them too
-    template = template_section(made.pictures, made.rounds, made.heads, f"tpl-{LABEL}", out) if made else None
+    template = template_section(
+        made.pictures, made.rounds, made.heads, cohort_template.left_out(records, made.heads), f"tpl-{LABEL}", out
+    ) if made else None  # fmt: skip
     pam50 = pam50_section(cords.pictures, cords.rows, cords.left_out, f"tpl-{SPACE}", out) if cords else None
     write_atomically(out / "group.html", group.group_page(records, participants(bids), found, files, regions, template, pam50))
     if failed is not None:

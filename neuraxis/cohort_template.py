@@ -91,7 +91,10 @@ def make(options: Options, records: Sequence[Mapping[str, Any]]) -> Found:
     write_json(made, summary)
     if not options.keep_work:
         shutil.rmtree(work, ignore_errors=True)
-    return _told(summary)
+    found = _told(summary)
+    if missing := left_out(records, found.heads):
+        _say(f"warning: made without {', '.join(missing)}: see the page")
+    return found
 
 
 def former(out: Path) -> Found | None:
@@ -101,6 +104,12 @@ def former(out: Path) -> Found | None:
     if not files or len(_inside(out, files)) < len(files) or not all((out / one).exists() for one in files):
         return None
     return _told(summary)
+
+
+def left_out(records: Sequence[Mapping[str, Any]], heads: Table) -> list[str]:
+    """Gradient echoes of the cohort that are not in the template."""
+    there = set(heads["image"].tolist())
+    return sorted({str(one["unit"]) for one in records if one.get("pipeline") == QSM.name} - there)
 
 
 def _summary_of(out: Path) -> Path:

@@ -106,6 +106,18 @@ def test_it_is_made_again_for_other_participants_only_and_goes_on_after_a_kill(c
     assert (out / "sub-03/anat/sub-03_space-group_Chimap.nii.gz").exists()
 
 
+def test_who_is_missing_is_said(cohort):
+    out = cohort / "failed"
+    shutil.copytree(cohort / "out", out)
+    record = json.loads((out / "logs/sub-02_MEGRE.json").read_text())
+    (out / "logs/sub-02_MEGRE.json").write_text(json.dumps(record | {"status": "failed", "files": {}, "given": {}}))
+    words = [sys.executable, "-m", "neuraxis", str(cohort / "bids"), str(out), "group", "--group-template"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
+    assert "made without sub-02_MEGRE" in done.stderr and "2 participants" in done.stderr
+    assert "Made without <strong>sub-02_MEGRE</strong>" in (out / "group.html").read_text()
+    assert (out / "sub-03/anat/sub-03_space-group_Chimap.nii.gz").exists()
+
+
 def test_one_participant_is_no_cohort(cohort):
     out = cohort / "one"
     shutil.copytree(cohort / "out", out)

@@ -12,14 +12,15 @@ from neuraxis.table import Table
 
 
 def template_section(
-    pictures: Sequence[Mapping[str, str]], rounds: Table, heads: Table, folder: str, root: Path
+    pictures: Sequence[Mapping[str, str]], rounds: Table, heads: Table, left_out: Sequence[str], folder: str, root: Path
 ) -> dict[str, Any]:
-    """What the page draws of the template; `pictures` lie relative to `root`, its files in `folder`."""
+    """What the page draws of the template, and which units are not in it; `pictures` lie relative to `root`, its files in `folder`."""
     rows = [row | {"href": quote(row["participant_id"]) + ".html"} for row in heads.rows()]
     return {
         "figures": [figure_in_page(one, root, f"template-figure{number}") for number, one in enumerate(pictures, 1)],
         "rounds": list(rounds.rows()),
         "heads": sorted(rows, key=lambda row: row["overlap"]),
+        "left_out": list(left_out),
         "folder": folder,
     }
 
