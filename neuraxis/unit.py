@@ -209,7 +209,8 @@ def _given(task: Task, store: UnitStore, folders: Sequence[Path]) -> dict[str, P
     known = [name for step in pipeline.steps for name in step.makes]
     if not task.unit.orientations:  # the inputs of several are theirs, and given where they are made
         known = [*pipeline.inputs, *known]
-    return store.find_given(folders, known)
+    given = store.find_given(folders, known)
+    return {other: path for name, path in given.items() for other in ARTIFACTS[name].serves if other in known} | given
 
 
 def spared(task: Task, tasks: Sequence[Task]) -> bool:
@@ -403,7 +404,7 @@ def _record(
                     if name in old
                 }
         steps.append(entry)
-    told = [f"{ARTIFACTS[name].title}, given: {path}." for name, path in prepared.given.items()]
+    told = [f"{ARTIFACTS[name].title}, given: {path}." for name, path in prepared.given.items() if ARTIFACTS[name].file]
     notes = [*(note for note in notes if note not in told), *told]
     here = {  # also what was made without an input that failed, which has another key
         name for one in plan.steps if watcher.steps.get(one.step.by.name, {}).get("status") == "computed" for name in one.step.makes

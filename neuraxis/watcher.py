@@ -35,7 +35,8 @@ class Watcher:
         self.unit = unit.name
 
     def say(self, text: str) -> None:
-        print(f"[{self.unit}] {text}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"[{self.unit}] {text}\n")  # in one piece: others write beside it
+        sys.stderr.flush()
 
     def started(self, one: PlannedStep) -> None:
         self.memory.reset()

@@ -158,6 +158,7 @@ ROWS = (
         file=File("Chimap", unit="ppm", metadata=_STRIPPED, given=("_Chimap",)),
         view=View(low=-0.1, high=0.1),
         statistics=True,
+        serves=("chi_unreferenced",),
     ),
     row(
         "chi_two_pass",

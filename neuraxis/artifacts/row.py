@@ -75,6 +75,7 @@ class Artifact:
     `within`: the range that a given file has to keep to. `names`: what the labels are called, for their table, or the
     volumes of a map of probabilities, for its sidecar.
     `pooled`: the tables of all participants are put into one at the level of the group.
+    `serves`: what a given file is taken for too, which is no file itself: nothing needs to be made for it then.
     `over_time`: a table of the volumes of a series, without columns that say whose it is, as programs for models want it.
     """
 
@@ -93,6 +94,7 @@ class Artifact:
     within: tuple[float, float] | None = None
     pooled: bool = False
     over_time: bool = False
+    serves: tuple[str, ...] = ()
 
 
 def row(name: str, title: str, unit: str, shape: str, meaning: str, **more: object) -> Artifact:

@@ -61,6 +61,18 @@ def test_names_that_are_found(bids, tmp_path, name):
 
 
 @pytest.mark.slow
+def test_a_susceptibility_map_of_other_hands_is_used_without_reconstruction(bids, tmp_path):
+    chi = nibabel.Nifti1Image(np.asarray(block(bids).dataobj, np.float32) / 10, block(bids).affine)
+    draw(bids, "derivatives/labels", "sub-01_MEGRE_Chimap.nii.gz", chi)
+    asked = ("--outputs", "chi", "region_statistics", "gray_probability", "--set", "regions.from_template_on_chi.reach=1")
+    done = neuraxis(bids, tmp_path / "out", *WORDS, *asked, "--regions", "from_template_on_chi", "--dry-run")
+    plan = {words[0]: " ".join(words[2:]) for line in done.stdout.splitlines() if len(words := line.split()) > 2}
+    assert plan["regions"] == plan["gre_registration"] == plan["brain_tissues"] == "will run"
+    assert plan["inversion"].startswith("given: chi_unreferenced found") and plan["reference"].startswith("given: chi found")
+    for step in ("offset", "unwrapping", "b0", "background"):
+        assert plan[step].startswith("not wanted"), (step, plan[step])
+
+
 def test_a_mask_that_lies_elsewhere_or_marks_nothing_is_one_sentence(bids, tmp_path):
     path = draw(bids, "derivatives/labels", "sub-01_desc-brain_mask.nii.gz", nibabel.Nifti1Image(np.ones((20, 20, 5), np.uint8), np.eye(4)))
     done = neuraxis(bids, tmp_path / "a", *WORDS, check=65)
