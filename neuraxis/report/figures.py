@@ -44,7 +44,8 @@ def caption(artifact: Artifact) -> str:
     """What a figure of `artifact` shows: its title, its unit and what its values mean."""
     if artifact.view and artifact.view.kind == "outline":
         return f"{artifact.title}: {artifact.meaning}. Its outline on: {_title(artifact.view.on)}."
-    return f"{artifact.title}, {_unit(artifact)}: {artifact.meaning}."
+    title = ", ".join(filter(None, (artifact.title, _unit(artifact))))
+    return f"{title}: {artifact.meaning}."
 
 
 def draw(
