@@ -178,9 +178,13 @@ def _lent(unit: Unit, others: Others) -> dict[str, Any]:
 def _find_t1w(
     options: Options, label: str, filters: dataset.Filters, files: Mapping[str, Iterable[Path]]
 ) -> Found:
-    """The T1w images that a gradient echo refers to."""
-    wanted = {unit.t1w.name for unit in _find_gre(options, label, filters, files)[0] if unit.t1w}
+    """The T1w images that a gradient echo refers to; all of them where something of a T1w itself was asked for."""
+    if options.cord:
+        return [], []
     units, problems = brain.t1w_units(options.bids_dir, label, filters, files)
+    if any(name in options.outputs for step in BRAIN_ANAT.steps for name in step.makes):
+        return units, problems
+    wanted = {unit.t1w.name for unit in _find_gre(options, label, filters, files)[0] if unit.t1w}
     return [unit for unit in units if unit.name in wanted], problems if wanted else []
 
 
@@ -333,7 +337,7 @@ def _load_series(unit: Unit) -> tuple[dict[str, Any], list[str]]:
 KINDS = (
     Kind(SPIN_ECHO, _find_spin_echo, _gre_facts, _gre_images, _load_gre, "multi-echo spin echo"),
     Kind(BRAIN_ANAT, _find_t1w, _t1w_facts, lambda unit: ("magnitude",), _load_t1w,
-         "T1w beside a gradient echo", mixed=True),
+         "T1w beside a gradient echo, or by `--outputs t1w_regions` any of a head", mixed=True),
     Kind(QSM, _find_gre, _gre_facts, _gre_images, _load_gre, "gradient-echo phase or multi-echo magnitude", _lent,
          mixed=True, look_back=_look_at_sign),  # fmt: skip
     Kind(ORIENTATIONS, _find_orientations, _orientation_facts, lambda unit: (), _told_positions, "several head orientations",

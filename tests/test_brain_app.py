@@ -56,6 +56,19 @@ def _tissues_are_right(anat: Path, truth: np.ndarray, told: dict[int, str]) -> N
         assert tissues[one][real & inside].mean() > 0.7, name
 
 
+def test_a_t1w_alone_is_worked_on_where_it_is_asked_for(tmp_path):
+    anat = tmp_path / "bids/sub-01/anat"
+    anat.mkdir(parents=True)
+    (tmp_path / "bids/dataset_description.json").write_text('{"Name": "T1w alone", "BIDSVersion": "1.10.0"}')
+    for run in (1, 2):
+        nibabel.save(nibabel.Nifti1Image(np.ones((56, 68, 60), np.int16), np.diag([3.0, 3, 3, 1])), anat / f"sub-01_run-{run}_T1w.nii.gz")
+    words = (tmp_path / "bids", tmp_path / "out", "participant", "--brain", "--skip-bids-validation", "--dry-run")
+    plan = neuraxis(*words, "--outputs", "t1w_regions").stdout
+    assert all(f"sub-01_run-{run}_space-T1w_seg-regions_dseg.nii.gz" in plan for run in (1, 2))
+    for asked in ((), ("--outputs", "chi", "region_statistics")):  # without a gradient echo there is nothing to do for it
+        assert "Nothing of sub-01 is selected" in neuraxis(*words, *asked, check=None).stderr
+
+
 @pytest.mark.slow
 def test_regions_with_a_t1w(head):
     out = head.parent / "out"
