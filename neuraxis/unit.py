@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuraxis import __version__, resources
+from neuraxis import __version__, given_files
 from neuraxis.artifacts import ARTIFACTS
-from neuraxis.bids import images, pam50, tables
+from neuraxis.bids import images, tables
 from neuraxis.bids.dataset import Unit
 from neuraxis.bids.derivatives import UnitStore, read_image, read_json, write_json
-from neuraxis.bids.given_atlas import read_atlas
 from neuraxis.bids.nifti import read_warp
 from neuraxis.engine import Family, Pipeline, Plan, make_plan, to_run
 from neuraxis.engine import run as run_plan
-from neuraxis.errors import DataError, GridMismatch, MissingInput, NeuraxisError, ResourceError, UsageError
+from neuraxis.errors import MissingInput, NeuraxisError, UsageError
 from neuraxis.executor import set_threads
 from neuraxis.kinds import Facts, Kind, kind_of
 from neuraxis.options import Options
 from neuraxis.pipelines import PIPELINES
 from neuraxis.signature import Method
 from neuraxis.table import Table
-from neuraxis.volume import ROUNDING_MM, Volume
+from neuraxis.volume import Volume
 from neuraxis.watcher import Watcher, step_entry
-
-_NEVER_EMPTY = {"cord": "cord", "mask": "brain"}
-"""What a file of other hands has to mark: with nothing marked there is nothing to do."""
-
-_ROUNDED = 0.25
-"""Part of the smallest voxel edge by which the corners of a given file may be off: less cannot be another placement."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +125,12 @@ def prepare(task: Task) -> Prepared:
     kind = kind_of(unit)
     facts = kind.facts(unit)
     store = store_of(task, unit, facts)
-    folders = _folders(options)
-    given = _given(task, store, folders)
+    folders = given_files.folders(options)
+    given = given_files.files_of(unit, store, folders)
     borrowed = kind.borrow(unit, [_findings(task, other, folders) for other in unit.before])
     if "discs" in given:  # what was drawn on the image itself goes before what another lends
         borrowed.pop("session_warp", None)
-    inputs = facts.inputs | _atlas(options, kind) | borrowed | names_beside(given)
+    inputs = facts.inputs | given_files.atlas(options, kind) | borrowed | given_files.names_beside(given)
     store.region_names = inputs.get("region_names")
     keys = {name: _text(value) for name, value in inputs.items()}
     if options.dry_run:  # what the units before will make
@@ -146,7 +139,7 @@ def prepare(task: Task) -> Prepared:
     if kind.images(unit):
         content = images.content_hash(unit.paths())
         keys |= dict.fromkeys(kind.images(unit), f"{content}, {unit.reading}" if unit.reading else content)
-    keys |= _template_keys(kind) | {name: images.content_hash([path]) for name, path in given.items()}
+    keys |= given_files.template_keys(kind) | {name: images.content_hash([path]) for name, path in given.items()}
     wanted = targets(kind.pipeline, options)
     plan = make_plan(kind.pipeline, options.methods, options.knobs, keys, wanted, facts.lacking, _handed(task, folders))
     for name, why in plan.missing.items():
@@ -159,60 +152,6 @@ def prepare(task: Task) -> Prepared:
     return Prepared(task, store, plan, given, inputs, facts.doubts)
 
 
-def _atlas(options: Options, kind: Kind) -> dict[str, Any]:
-    """The labels and names of the atlas that was asked for, where the pipeline takes them."""
-    if not options.atlas or "atlas_labels" not in kind.pipeline.inputs:
-        return {}
-    labels, names = read_atlas(Path(options.atlas))
-    return {"atlas_labels": labels, "region_names": names}
-
-
-def _template_keys(kind: Kind) -> dict[str, str]:
-    """What is read of PAM50, if it is fetched, by its checksum."""
-    if "pam50" not in resources.installed():
-        return {}
-    return dict.fromkeys((name for name in pam50.NAMES if name in kind.pipeline.inputs), resources.checksum("pam50"))
-
-
-def _template_note(kind: Kind) -> list[str]:
-    """What to do where the template is missing."""
-    if not set(pam50.NAMES) & set(kind.pipeline.inputs) or "pam50" in resources.installed():
-        return []
-    return ["PAM50 is not installed, so nothing is registered to it and nothing is measured by tract: `neuraxis fetch pam50` brings it."]
-
-
-def _template(plan: Plan, todo: Iterable[int], work: Path) -> dict[str, Any]:
-    """What the steps to run take of PAM50; what is slow to unpack is kept in the work folder."""
-    wanted = [name for name in pam50.NAMES if any(name in plan.steps[number].takes for number in todo)]
-    if not wanted:
-        return {}
-    try:
-        folder = resources.find("pam50")
-    except ValueError as error:
-        raise ResourceError(f"{error}.") from error
-    cache = work / "cache" / f"pam50_{resources.checksum('pam50')[:16]}.npz"
-    return {name: pam50.read(folder, name, cache) for name in wanted}
-
-
-def _folders(options: Options) -> list[Path]:
-    """Where files of other hands are looked for; raises when one that is named is not there."""
-    folders = [Path(text.split("=", 1)[-1]) for text in options.derivatives]
-    for folder in folders:
-        if not folder.is_dir():
-            raise MissingInput(f"There is no folder {folder}, which --derivatives names.")
-    return [*folders, options.bids_dir / "derivatives" / "labels"]
-
-
-def _given(task: Task, store: UnitStore, folders: Sequence[Path]) -> dict[str, Path]:
-    """What is there of a unit from other hands."""
-    pipeline = kind_of(task.unit).pipeline
-    known = [name for step in pipeline.steps for name in step.makes]
-    if not task.unit.orientations:  # the inputs of several are theirs, and given where they are made
-        known = [*pipeline.inputs, *known]
-    given = store.find_given(folders, known)
-    return {other: path for name, path in given.items() for other in ARTIFACTS[name].serves if other in known} | given
-
-
 def spared(task: Task, tasks: Sequence[Task]) -> bool:
     """Whether a unit is there for others alone and none of them takes anything of it, because what it would lend was given."""
     made = {name for step in kind_of(task.unit).pipeline.steps for name in step.makes}
@@ -222,7 +161,8 @@ def spared(task: Task, tasks: Sequence[Task]) -> bool:
     for taker in takers:
         lent = made & set(kind_of(taker.unit).pipeline.inputs)
         try:
-            if not _given(taker, store_of(taker, taker.unit, kind_of(taker.unit).facts(taker.unit)), _folders(taker.options)):
+            store = store_of(taker, taker.unit, kind_of(taker.unit).facts(taker.unit))
+            if not given_files.files_of(taker.unit, store, given_files.folders(taker.options)):
                 return False  # without reading the images
             plan = prepare(replace(taker, options=replace(taker.options, dry_run=True))).plan
         except NeuraxisError:  # told when its own turn comes
@@ -230,15 +170,6 @@ def spared(task: Task, tasks: Sequence[Task]) -> bool:
         if any(lent & set(one.takes) for one in plan.steps if one.fate == "run"):
             return False
     return True
-
-
-def names_beside(given: Mapping[str, Path]) -> dict[str, Any]:
-    """The names of given regions, from the table beside their file, where it has the columns that BIDS asks for."""
-    for name, path in given.items():
-        if ARTIFACTS[name].names == "regions":
-            table = tables.names_for(path)
-            return {} if table is None else {"region_names": table}
-    return {}
 
 
 def store_of(task: Task, unit: Unit, facts: Facts) -> UnitStore:
@@ -276,7 +207,7 @@ def _findings(task: Task, other: Unit, folders: Sequence[Path]) -> Callable[[str
     def found(name: str) -> Any:
         store = store_of(task, other, kind_of(other).facts(other))
         if name == "region_names":
-            return names_beside(store.find_given(folders, ["t1w_regions"])).get(name)
+            return given_files.names_beside(store.find_given(folders, ["t1w_regions"])).get(name)
         files = [path for path in (store.find_given(folders, [name]).get(name), *store.paths(name)) if path and path.exists()]
         if not files:
             return None
@@ -299,40 +230,6 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(np.asarray(value).tolist())
 
 
-def read_given(prepared: Prepared, here: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What was given instead of being made, and notes on it; DataError or GridMismatch names the file that does not fit.
-
-    A file of the image's shape that lies off by a small part of a voxel was drawn on it and lost digits of its header:
-    it is taken as it is, with a note.
-    """
-    found: dict[str, Any] = {}
-    notes: list[str] = []
-    image = next((here[name] for name in prepared.kind.images(prepared.task.unit) if name in here), None)
-    for name, file in prepared.given.items():
-        volume = read_image(file, ARTIFACTS[name], prepared.store.field_strength)
-        if prepared.kind.mixed and image is not None:
-            try:
-                laid = volume.onto(image.grid, slack=_ROUNDED * min(image.grid.voxel_size))
-            except ValueError as error:
-                raise GridMismatch(
-                    f"{file} ({_size(volume)}) does not lie where the image does ({_size(image)}).",
-                    "Draw it on the image, or resample it to the image's grid.",
-                ) from error
-            off = laid.oriented("RAS").grid.apart(volume.oriented("RAS").grid)
-            if off > ROUNDING_MM:
-                notes.append(f"{file} lies {off:.2g} mm off the image: its header is rounded; taken voxel by voxel.")
-            volume = Volume(np.ascontiguousarray(laid.data), laid.grid)
-            if name in _NEVER_EMPTY and not (volume.data > 0).any():
-                what = _NEVER_EMPTY[name]
-                raise DataError(f"{file} is empty: it marks no {what}.", f"Remove it to have the {what} found, or draw it.")
-        found[name] = volume
-    return found, notes
-
-
-def _size(volume: Volume) -> str:
-    return " x ".join(map(str, volume.grid.shape))
-
-
 def run_unit(task: Task, threads: int) -> dict[str, Any]:
     """Runs one unit in this process and writes its record; gives the record back."""
     start = time.time()
@@ -346,11 +243,11 @@ def run_unit(task: Task, threads: int) -> dict[str, Any]:
     todo = to_run(plan, prepared.stored)
     if todo:
         values, notes = prepared.kind.load(task.unit)
-        given, more = read_given(prepared, values)
-        notes = [*notes, *more, *_template_note(prepared.kind)]
+        given, more = given_files.read(prepared.given, task.unit, store, values)
+        notes = [*notes, *more, *given_files.template_note(prepared.kind)]
         for note in notes:
             watcher.say(note)
-        values |= prepared.inputs | given | _template(plan, todo, task.work)
+        values |= prepared.inputs | given | given_files.template(plan, todo, task.work)
         watcher.seen |= values
         set_threads(threads)  # loads the numerical libraries, which take longer than reading what cannot be used
         run_plan(plan, values, store, watcher, task.device)
