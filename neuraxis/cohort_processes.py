@@ -28,6 +28,9 @@ LABEL = "group"
 MAPS = ("combined_magnitude", "chi", "r2star", "chi_para", "chi_dia", "t1w_aligned")
 """What is brought into the template."""
 
+_ONE_SUPPORT = {"chi": ("chi",), **dict.fromkeys(("chi_para", "chi_dia"), ("chi_para", "chi_dia"))}
+"""Maps that are zero where they are not known, and which of them are known in the same places."""
+
 BRIGHT = ("combined_magnitude", "t1w_aligned")
 """Those of arbitrary brightness: divided by their median in the brain."""
 
@@ -58,7 +61,7 @@ class Member:
         return Path(f"sub-{self.participant}") / f"ses-{session}" if session else Path(f"sub-{self.participant}")
 
 
-READ = (*MAPS, "mask", "chi_mask")
+READ = (*MAPS, "mask")
 
 
 def content(path: Path) -> str:
@@ -146,6 +149,16 @@ def _even(out: Path, member: Member) -> tuple[Volume, Volume]:
     return Volume(data.numpy(), magnitude.grid), Volume(np.asarray(mask.data) > 0.5, mask.grid)
 
 
+def _known(out: Path, member: Member, name: str, mask: Volume) -> Volume:
+    """Where a map counts: in the brain, and susceptibility where it, or one of its two parts, is not zero: inversions give up the rim."""
+    parts = [one for one in _ONE_SUPPORT.get(name, ()) if one in member.files]
+    if not parts:
+        return mask
+    there = [read_image(out / member.files[one], ARTIFACTS[one]) for one in parts]
+    grid = there[0].grid
+    return Volume(np.any([one.data != 0 for one in there], axis=0) & (mask.onto(grid).data > 0), grid)
+
+
 def _level(name: str, volume: Volume, mask: Volume) -> Volume:
     """With a median of 1 in the brain, where the brightness is arbitrary."""
     if name not in BRIGHT:
@@ -192,11 +205,7 @@ def bring(payload: tuple[Path, Member, Path, Path, Path, Array, str, str], threa
     magnitude, mask = _even(out, member)
     for name in (one for one in MAPS if one in member.files):
         volume = magnitude if name == "combined_magnitude" else read_image(out / member.files[name], ARTIFACTS[name])
-        known = mask
-        if name.startswith("chi") and "chi_mask" in member.files:
-            known = read_image(out / member.files["chi_mask"], ARTIFACTS["chi_mask"])
-        volume = _level(name, volume, mask)
-        data, inside = group_mean.measured_at(volume, known, there)
+        data, inside = group_mean.measured_at(_level(name, volume, mask), _known(out, member, name, mask), there)
         keep(path.with_name(f"{member.name}_{name}.npz"), data=data, known=inside)
         row = ARTIFACTS[name].file
         assert row is not None
