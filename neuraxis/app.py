@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from neuraxis.kinds import KINDS, kind_of
 from neuraxis.options import Options, memory_mb, to_toml
 from neuraxis.summary import write_dataset_files, write_participant_page
 from neuraxis.unit import Task, check_outputs, prepare, run_unit, spared, targets
+from neuraxis.watcher import tell
 
 
 def run(options: Options, argv: Sequence[str]) -> int:
@@ -74,7 +74,7 @@ def _work(options: Options) -> Path:
 
 
 def _say(text: str) -> None:
-    print(f"neuraxis: {text}", file=sys.stderr, flush=True)
+    tell(f"neuraxis: {text}")
 
 
 def _participants(options: Options, labels: Sequence[str], argv: Sequence[str]) -> int:

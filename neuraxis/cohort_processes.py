@@ -149,12 +149,11 @@ def _even(out: Path, member: Member) -> tuple[Volume, Volume]:
     return Volume(data.numpy(), magnitude.grid), Volume(np.asarray(mask.data) > 0.5, mask.grid)
 
 
-def _known(out: Path, member: Member, name: str, mask: Volume) -> Volume:
+def _known(maps: Mapping[str, Volume], name: str, mask: Volume) -> Volume:
     """Where a map counts: in the brain, and susceptibility where it, or one of its two parts, is not zero: inversions give up the rim."""
-    parts = [one for one in _ONE_SUPPORT.get(name, ()) if one in member.files]
-    if not parts:
+    there = [maps[one] for one in _ONE_SUPPORT.get(name, ()) if one in maps]
+    if not there:
         return mask
-    there = [read_image(out / member.files[one], ARTIFACTS[one]) for one in parts]
     grid = there[0].grid
     return Volume(np.any([one.data != 0 for one in there], axis=0) & (mask.onto(grid).data > 0), grid)
 
@@ -203,9 +202,10 @@ def bring(payload: tuple[Path, Member, Path, Path, Path, Array, str, str], threa
     grid, written, own = template.mask.grid, [], member.entities
     there = laid.map.there(places_of(grid))
     magnitude, mask = _even(out, member)
-    for name in (one for one in MAPS if one in member.files):
-        volume = magnitude if name == "combined_magnitude" else read_image(out / member.files[name], ARTIFACTS[name])
-        data, inside = group_mean.measured_at(_level(name, volume, mask), _known(out, member, name, mask), there)
+    maps = {one: read_image(out / member.files[one], ARTIFACTS[one]) for one in MAPS if one in member.files}
+    maps["combined_magnitude"] = magnitude
+    for name, volume in maps.items():
+        data, inside = group_mean.measured_at(_level(name, volume, mask), _known(maps, name, mask), there)
         keep(path.with_name(f"{member.name}_{name}.npz"), data=data, known=inside)
         row = ARTIFACTS[name].file
         assert row is not None

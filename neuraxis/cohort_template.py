@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from neuraxis.options import Options, memory_mb
 from neuraxis.pipelines import QSM
 from neuraxis.table import Table
 from neuraxis.volume import Array
+from neuraxis.watcher import tell
 
 MORE = ("chi", "t1w_aligned")
 """What the template is made of beside the magnitude, where everybody has it."""
@@ -122,7 +122,7 @@ def _inside(out: Path, files: Iterable[str]) -> list[str]:
 
 
 def _say(text: str) -> None:
-    print(f"neuraxis: template: {text}", file=sys.stderr, flush=True)
+    tell(f"neuraxis: template: {text}")
 
 
 def _members(out: Path, records: Sequence[Mapping[str, Any]]) -> list[Member]:

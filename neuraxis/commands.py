@@ -101,7 +101,7 @@ def made() -> list[tuple[Pipeline, Artifact]]:
     """What the pipelines make, in order, each with the first pipeline that makes it."""
     found: dict[str, tuple[Pipeline, Artifact]] = {}
     for pipeline in PIPELINES:
-        for name in (name for step in pipeline.steps for name in step.makes):
+        for name in pipeline.makes:
             found.setdefault(name, (pipeline, ARTIFACTS[name]))
     return list(found.values())
 

@@ -102,6 +102,11 @@ class Pipeline:
                 known.add(name)
 
     @property
+    def makes(self) -> tuple[str, ...]:
+        """All that its steps make, in order."""
+        return tuple(name for step in self.steps for name in step.makes)
+
+    @property
     def families(self) -> tuple[Family, ...]:
         return tuple(step.by for step in self.steps)
 

@@ -74,9 +74,9 @@ def folders(options: Options) -> list[Path]:
 def files_of(unit: Unit, store: UnitStore, places: Sequence[Path]) -> dict[str, Path]:
     """What is there of a unit from other hands."""
     pipeline = kind_of(unit).pipeline
-    known = [name for step in pipeline.steps for name in step.makes]
+    known = pipeline.makes
     if not unit.orientations:  # the inputs of several are theirs, and given where they are made
-        known = [*pipeline.inputs, *known]
+        known = (*pipeline.inputs, *known)
     found = store.find_given(places, known)
     return {other: path for name, path in found.items() for other in ARTIFACTS[name].serves if other in known} | found
 

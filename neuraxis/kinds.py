@@ -164,7 +164,7 @@ def _find_spin_echo(
 _LENT = tuple(
     name
     for name in QSM.inputs
-    if name == "region_names" or name.startswith("t1w_") or any(name in step.makes for one in (SPIN_ECHO, BRAIN_ANAT) for step in one.steps)
+    if name == "region_names" or name.startswith("t1w_") or name in (*SPIN_ECHO.makes, *BRAIN_ANAT.makes)
 )
 """What a gradient echo takes of the session's other images: R2, what is known of the T1w, and the names of given regions."""
 
@@ -182,7 +182,7 @@ def _find_t1w(
     if options.cord:
         return [], []
     units, problems = brain.t1w_units(options.bids_dir, label, filters, files)
-    if any(name in options.outputs for step in BRAIN_ANAT.steps for name in step.makes):
+    if set(options.outputs) & set(BRAIN_ANAT.makes):
         return units, problems
     wanted = {unit.t1w.name for unit in _find_gre(options, label, filters, files)[0] if unit.t1w}
     return [unit for unit in units if unit.name in wanted], problems if wanted else []
@@ -247,7 +247,7 @@ def _find_mt(options: Options, label: str, filters: dataset.Filters, files: Mapp
     if options.brain:
         return [], []
     units, problems = mt.mt_units(options.bids_dir, label, filters, files, everything=options.cord)
-    made = {name for step in CORD_MT.steps for name in step.makes} - {name for step in CORD_ANAT.steps for name in step.makes}
+    made = set(CORD_MT.makes) - set(CORD_ANAT.makes)
     if made & set(options.outputs):  # an image of saturation alone is one of anatomy unless MTR was asked for
         problems += mt.lone(options.bids_dir, label, filters, files)
     return cord.referred(units, _find_cord(options, label, filters, files)[0]), problems

@@ -77,12 +77,12 @@ class Prepared:
 
 def results(pipeline: Pipeline) -> tuple[str, ...]:
     """The artifacts of a pipeline that are results."""
-    return tuple(n for step in pipeline.steps for n in step.makes if ARTIFACTS[n].keep == "always")
+    return tuple(name for name in pipeline.makes if ARTIFACTS[name].keep == "always")
 
 
 def check_outputs(options: Options) -> None:
     """UsageError when an output is asked for that no pipeline makes."""
-    made = {name for pipeline in PIPELINES for step in pipeline.steps for name in step.makes}
+    made = {name for pipeline in PIPELINES for name in pipeline.makes}
     for name in options.outputs:
         if name not in made or ARTIFACTS[name].file is None:
             raise UsageError(f"There is no output {name!r}.", "`neuraxis outputs` lists them.")
@@ -92,7 +92,7 @@ def asked(options: Options) -> frozenset[str]:
     """What `--outputs` names, and what another pipeline takes for that, or for its results where nothing is named."""
     wanted = set(options.outputs)
     for other in PIPELINES:
-        lent = {n for one in PIPELINES if one is not other for step in one.steps for n in step.makes} & set(other.inputs) - set(other.reads)
+        lent = {name for one in PIPELINES if one is not other for name in one.makes} & set(other.inputs) - set(other.reads)
         needed = set(options.outputs or results(other))
         for step in reversed(other.steps):
             if needed & set(step.makes):  # what comes from files is often not there: no other unit works for that alone
@@ -116,7 +116,7 @@ def _thinkable(family: Family, options: Options, lent: set[str]) -> Iterator[Met
 def targets(pipeline: Pipeline, options: Options) -> tuple[str, ...]:
     """What is asked of a pipeline: every result or what `--outputs` names, and what another pipeline takes for that."""
     wanted = asked(options) | (set() if options.outputs else set(results(pipeline)))
-    return tuple(name for step in pipeline.steps for name in step.makes if name in wanted)
+    return tuple(name for name in pipeline.makes if name in wanted)
 
 
 def prepare(task: Task) -> Prepared:
@@ -134,7 +134,7 @@ def prepare(task: Task) -> Prepared:
     store.region_names = inputs.get("region_names")
     keys = {name: _text(value) for name, value in inputs.items()}
     if options.dry_run:  # what the units before will make
-        coming = {name for other in unit.before for step in kind_of(other).pipeline.steps for name in step.makes}
+        coming = {name for other in unit.before for name in kind_of(other).pipeline.makes}
         keys |= {name: "to come" for name in kind.pipeline.inputs if name in coming and name not in keys}
     if kind.images(unit):
         content = images.content_hash(unit.paths())
@@ -154,7 +154,7 @@ def prepare(task: Task) -> Prepared:
 
 def spared(task: Task, tasks: Sequence[Task]) -> bool:
     """Whether a unit is there for others alone and none of them takes anything of it, because what it would lend was given."""
-    made = {name for step in kind_of(task.unit).pipeline.steps for name in step.makes}
+    made = set(kind_of(task.unit).pipeline.makes)
     takers = [other for other in tasks if task.unit in other.unit.before]
     if not takers or not task.options.outputs or made & set(task.options.outputs):
         return False

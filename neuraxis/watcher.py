@@ -19,6 +19,12 @@ from neuraxis.table import Table
 from neuraxis.volume import Volume
 
 
+def tell(text: str) -> None:
+    """A line on stderr, in one piece: other processes write beside it."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
 class Watcher:
     """Keeps the record of a run: what was done, how long it took, what it looks like."""
 
@@ -35,8 +41,7 @@ class Watcher:
         self.unit = unit.name
 
     def say(self, text: str) -> None:
-        sys.stderr.write(f"[{self.unit}] {text}\n")  # in one piece: others write beside it
-        sys.stderr.flush()
+        tell(f"[{self.unit}] {text}")
 
     def started(self, one: PlannedStep) -> None:
         self.memory.reset()

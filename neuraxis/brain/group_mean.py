@@ -134,8 +134,8 @@ def measured_at(volume: Volume, mask: Volume, places: Array) -> tuple[Array, Arr
         raise ValueError("the mask of the map is empty")
     inside = sampled(Volume(known.astype(np.float32), mask.grid), places) > 0.5
     values = sampled(continued(volume, known), places, order=3)
-    low, high = (limit(np.asarray(volume.data)[known]) for limit in (np.min, np.max))
-    return np.where(inside, values.clip(low, high), 0).astype(np.float32), inside
+    own = np.asarray(volume.data)[known]
+    return np.where(inside, values.clip(own.min(), own.max()), 0).astype(np.float32), inside
 
 
 def reshaped(template: Template, drift: Volume) -> Template:

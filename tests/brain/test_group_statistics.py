@@ -20,7 +20,6 @@ def _same_numbers_in_any_order():
     RANDOM.bit_generator.state = BEGIN
 
 
-
 def _rows(values, region="putamen", hemisphere="LR", trusted=None, session="", **more):
     """A row per participant."""
     number = len(values)

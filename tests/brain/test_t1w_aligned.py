@@ -75,7 +75,7 @@ def seen(voxel, turn, stretch=1.0):
     return Volume(image, grid), Volume(image > 0, grid)
 
 
-@pytest.mark.parametrize("stretch", [1.02, 1.1])
+@pytest.mark.parametrize("stretch", [pytest.param(1.0, marks=pytest.mark.slow), 1.02, 1.1])
 def test_a_head_that_would_have_to_be_stretched_is_another(stretch):
     turn = Rotation.from_euler("xyz", (4, -3, 6), degrees=True).as_matrix()
     t1w, t1w_mask = seen((2.5, 2.5, 2.5), turn)

@@ -41,7 +41,7 @@ SURE, DOUBTED = (Table.of({"trusted": [int(sure)] * 4}) for sure in (True, False
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("codes", ["PIL"])
+@pytest.mark.parametrize("codes", ["RAS", "PIL"])
 def test_the_t1w_shows_what_the_gradient_echo_does_not(codes):
     t1w, magnitude, mask, true = head(codes)
     with warnings.catch_warnings():

@@ -60,7 +60,6 @@ def test_names_that_are_found(bids, tmp_path, name):
     assert "given: mask found" in done.stdout
 
 
-@pytest.mark.slow
 def test_a_susceptibility_map_of_other_hands_is_used_without_reconstruction(bids, tmp_path):
     chi = nibabel.Nifti1Image(np.asarray(block(bids).dataobj, np.float32) / 10, block(bids).affine)
     draw(bids, "derivatives/labels", "sub-01_MEGRE_Chimap.nii.gz", chi)
@@ -73,6 +72,7 @@ def test_a_susceptibility_map_of_other_hands_is_used_without_reconstruction(bids
         assert plan[step].startswith("not wanted"), (step, plan[step])
 
 
+@pytest.mark.slow
 def test_a_mask_that_lies_elsewhere_or_marks_nothing_is_one_sentence(bids, tmp_path):
     path = draw(bids, "derivatives/labels", "sub-01_desc-brain_mask.nii.gz", nibabel.Nifti1Image(np.ones((20, 20, 5), np.uint8), np.eye(4)))
     done = neuraxis(bids, tmp_path / "a", *WORDS, check=65)
